@@ -6,7 +6,7 @@
 //! directory that the variable `FACTEUR_TEST_POSTGRES` names.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -27,12 +27,19 @@ const VARIABLE: &str = "FACTEUR_TEST_POSTGRES";
 /// How long anything about a server may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Holds a server: its arguments are the directory of its data and the command of the server. Ends
-/// it at the end of the input; removes everything if that comes without the word that it is needed.
-/// Signals to the group of the tests do not keep it from that.
+/// Holds a server: its arguments are `pg_ctl`, the directory of its data, its options, and for how
+/// many seconds it may start. Says whether it has started. Ends it at the end of the input; removes
+/// everything if that comes without the word that it is needed. Signals to the group of the tests
+/// do not keep it from that.
 const HOLD: &str = r#"trap : TERM INT HUP
-    data=$1; shift; "$@" >"$data.log" 2>&1 & read -r word; kill -QUIT $!
-    wait $!; [ "$word" = keep ] || rm -rf "${data%/*}""#;
+    data=$2; rm -f "$data.log"
+    if "$1" -s -D "$data" -l "$data.log" -o "$3" -t "$4" start
+    then echo started; else echo failed; fi
+    read -r word; "$1" -s -D "$data" -m immediate stop
+    [ "$word" = keep ] || rm -rf "${data%/*}""#;
+
+/// What [`HOLD`] says when the server accepts connections.
+const STARTED: &str = "started\n";
 
 /// Where the programs are.
 fn programs() -> PathBuf {
@@ -97,32 +104,40 @@ impl Server {
     /// Starts the server. False if its port is in use.
     fn starts(&self, settings: &[&str]) -> bool {
         let sockets = self.data.parent().unwrap();
-        let mut command = command("sh");
-        command.args(["-c", HOLD, "hold"]).arg(&self.data);
-        command.arg(programs().join("postgres"));
-        command.arg("-D").arg(&self.data);
-        command.args(["-p", &self.port.to_string(), "-c", "listen_addresses="]);
-        let log = self.data.with_extension("log");
-        command
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", sockets.display()));
-        for setting in settings {
-            command.args(["-c", setting]);
+        // A shell reads the options.
+        let settings: Vec<String> = settings.iter().map(|it| format!("-c '{it}'")).collect();
+        let options = format!(
+            "-p {} -c listen_addresses= -c unix_socket_directories={} {}",
+            self.port,
+            sockets.display(),
+            settings.join(" ")
+        );
+        let mut shell = command("sh");
+        shell.args(["-c", HOLD, "hold"]);
+        shell.arg(programs().join("pg_ctl")).arg(&self.data);
+        shell.args([options, PATIENCE.as_secs().to_string()]);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut held = shell.spawn().unwrap();
+        let mut said = String::new();
+        let mut output = BufReader::new(held.stdout.take().unwrap());
+        *self.held.lock() = Some(held);
+        output.read_line(&mut said).unwrap();
+        if said == STARTED {
+            return true;
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
-        *self.held.lock() = Some(command.spawn().unwrap());
-        while self.try_sql("postgres", "select 1").as_deref() != Ok("1") {
-            let log = std::fs::read_to_string(&log).unwrap_or_default();
-            if log.contains("could not create any TCP/IP sockets") {
-                self.kill();
-                return false;
-            }
-            for fault in ["FATAL:  could not", "not supported by this build"] {
-                assert!(!log.contains(fault), "{log}");
-            }
-            look_again();
-        }
-        true
+        let log = self.log();
+        assert!(
+            log.contains("could not create any TCP/IP sockets"),
+            "{shell:?}: the server does not start:\n{log}"
+        );
+        self.kill();
+        false
+    }
+
+    /// What the server has logged.
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.data.with_extension("log"));
+        log.unwrap_or_else(|error| format!("no log: {error}"))
     }
 
     /// Ends the server as if its machine had lost its power.
@@ -166,10 +181,8 @@ impl Server {
             if found.as_deref() == Ok(result) {
                 return;
             }
-            if clock.now().saturating_duration_since(begin) > PATIENCE {
-                let log = std::fs::read_to_string(self.data.with_extension("log"));
-                panic!("{text}: {found:?}\n{}", log.unwrap_or_default());
-            }
+            let waited = clock.now().saturating_duration_since(begin);
+            assert!(waited < PATIENCE, "{text}: {found:?}\n{}", self.log());
             look_again();
         }
     }
@@ -248,12 +261,18 @@ impl Cluster {
     }
 
     /// One server that also listens on TCP, with this certificate and its key, where users need the
-    /// password with which they were made. Returns its port too.
-    pub(crate) fn with_tls(certificate: &str, key: &str) -> (Self, u16) {
+    /// password with which they were made. Returns its port too; nothing if other programs than
+    /// those of the package are tested, and were built without TLS.
+    pub(crate) fn with_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
         let Self {
             first, directory, ..
         } = Self::alone();
+        let library = first.try_sql("postgres", "show ssl_library").unwrap();
         first.kill();
+        if library.is_empty() {
+            assert!(std::env::var_os(VARIABLE).is_some(), "no TLS");
+            return None;
+        }
         let data = first.data.clone();
         let rules = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
         for (name, text) in [
@@ -287,7 +306,7 @@ impl Cluster {
                     second,
                     directory,
                 };
-                return (cluster, port);
+                return Some((cluster, port));
             }
         }
     }
