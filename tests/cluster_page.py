@@ -375,9 +375,9 @@ def pass_moment(place: Place) -> tuple[Mail, Mail, str]:
 
 def restore_moment(place: Place, at_moment: Mail, ever: Mail, moment: str) -> None:
     """Makes the servers anew, as they were at the moment."""
-    place.page["moment"] = re.sub(
-        "(?<=recovery_target_time = ')[^']*", moment, place.page["moment"]
-    )
+    (copy,) = (place.root / "backup").glob("base-*")
+    commands = re.sub("(?<=recovery_target_time = ')[^']*", moment, place.page["moment"])
+    place.page["moment"] = re.sub(r"base-[\d-]+", copy.name, commands)
     place.block("moment")
     shutil.rmtree(place.root / "second")
     with place.server("first", "127.0.81.1"):
