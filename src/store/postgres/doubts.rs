@@ -55,9 +55,12 @@ impl Doubts {
         std::mem::take(&mut self.0.lock().waiting)
     }
 
-    /// Gives them back: nothing was found out.
+    /// Gives them back: nothing was found out. Those for which others leave no room are forgotten.
     pub(super) fn give_back(&self, doubts: Vec<Doubt>) {
-        self.0.lock().waiting.extend(doubts);
+        let mut state = self.0.lock();
+        let room = DOUBTS_MAX.saturating_sub(state.waiting.len());
+        state.has_forgotten |= doubts.len() > room;
+        state.waiting.extend(doubts.into_iter().take(room));
     }
 
     /// Gives those back that were missing, without those that were missing so often that they do
@@ -96,6 +99,11 @@ mod tests {
         for _ in 0..=DOUBTS_MAX {
             doubts.add("7.a_1", id, std::slice::from_ref(&mailbox));
         }
+        assert_eq!(n_kept(), DOUBTS_MAX);
+        // Others that come during a look count as well.
+        let taken = doubts.take();
+        doubts.add("7.a_2", id, std::slice::from_ref(&mailbox));
+        doubts.give_back(taken);
         assert_eq!(n_kept(), DOUBTS_MAX);
         for _ in 1..DOUBT_LOOKS {
             doubts.give_back_missing(doubts.take());

@@ -2,7 +2,6 @@
 //! test also shows that it would notice if the rule were broken.
 
 use std::{
-    error::Error as _,
     io::{self, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
@@ -795,8 +794,28 @@ fn a_silent_server_hides_no_other() {
 fn a_database_that_is_missing_is_named() {
     let place = Place::new(shared(), "nowhere").single();
     let error = place.try_open(Clock::system()).map(drop).unwrap_err();
-    let reason = error.source().unwrap().to_string();
-    assert!(reason.contains("\"nowhere\" does not exist"), "{reason}");
+    let text = error.to_string();
+    assert!(text.contains("nowhere does not exist: create it"), "{text}");
+}
+
+/// A server that cannot be used is named: one that is a standby, and one that is not there.
+#[test]
+fn a_server_that_cannot_be_used_is_named() {
+    let pair = Pair::take();
+    pair.mend();
+    let servers = pair.0.access("postgres");
+    let host = servers.split(',').next().unwrap();
+    let clock = Clock::system();
+    for (port, reason) in [("5433", "it is a standby"), ("5439", "No such file")] {
+        let text = format!("{host} port={port} dbname=postgres user=postgres");
+        let access = Access::parse(&text, Secrets::default()).unwrap();
+        let deadline = super::after(&clock, Duration::from_mins(1));
+        let failure = super::connection::Connection::open(&access, &clock, deadline).unwrap_err();
+        let said = failure.to_string();
+        let server = host.strip_prefix("host=").unwrap();
+        assert!(said.contains(server) && said.contains(reason), "{said}");
+    }
+    drop(pair);
 }
 
 /// A database whose user may not make the tables says what to do about it.

@@ -31,6 +31,18 @@ pub(super) enum Server {
     Local(PathBuf),
 }
 
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { name, addresses } => {
+                let port = addresses.first().map_or(PORT, SocketAddr::port);
+                write!(f, "{} port {port}", name.to_str())
+            }
+            Self::Local(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// What is read from files before the database is reached.
 #[derive(Clone, Copy, Default)]
 pub struct Secrets<'a> {

@@ -83,6 +83,10 @@ impl Refusal {
             "25006" => Some(
                 "is read-only for its user: set default_transaction_read_only to off for that user",
             ),
+            "28P01" => Some(
+                "does not accept the password of its user: correct the file store.password_file",
+            ),
+            "3D000" => Some("does not exist: create it, or correct dbname in store.postgres"),
             "3F000" => Some(
                 "has no schema for the tables: make one, and name it in search_path for its user",
             ),

@@ -27,6 +27,7 @@ mod value;
 
 use std::{
     collections::VecDeque,
+    fmt::Display,
     io::{self, ErrorKind},
     sync::atomic::Ordering,
     time::Instant,
@@ -145,13 +146,16 @@ impl Connection {
             let soon = now.checked_add(CONNECT_TIMEOUT).unwrap_or(now);
             let deadline = deadline.min(soon);
             let link = Link::open(server, access, clock, deadline);
+            let at_server = |kind, reason: &dyn Display| {
+                Failure::not_sent(io::Error::new(kind, format!("{server}: {reason}")))
+            };
             match link.map_err(Failure::not_sent).and_then(|link| {
                 let mut connection = Self::over(link, index);
                 connection.start(access, deadline)?;
                 Ok(connection)
             }) {
                 Ok(connection) if connection.is_standby => {
-                    failure = Failure::not_sent(io::Error::other("the server is a standby"));
+                    failure = at_server(ErrorKind::Other, &"it is a standby");
                 }
                 Ok(connection) => {
                     access.first.store(index, Ordering::Relaxed);
@@ -160,12 +164,14 @@ impl Connection {
                 }
                 // Nothing was asked yet.
                 Err(Failure::Unknown(reason)) => {
-                    failure = Failure::not_sent(io::Error::other(reason.to_string()));
+                    failure = at_server(ErrorKind::Other, &reason);
                 }
                 Err(Failure::Waiting) => {
-                    failure = Failure::not_sent(ErrorKind::TimedOut.into());
+                    let kind = ErrorKind::TimedOut;
+                    failure = at_server(kind, &kind);
                 }
-                Err(other @ (Failure::NotSent(_) | Failure::Refused(_))) => failure = other,
+                Err(Failure::NotSent(error)) => failure = at_server(error.kind(), &error),
+                Err(refused @ Failure::Refused(_)) => failure = refused,
             }
             access
                 .first
