@@ -57,71 +57,70 @@ import scenarios
 from cluster_load import CREDULOUS_PROOF, Clients
 from cluster_net import at
 from cluster_nodes import NODES
-from cluster_scene import LONGEST_GAP, SOME, Scene, fail_over, play_round, scene, sql_on
-from cluster_servers import SEGMENT_MIB, diverged, full, read_only, with_its_own_log
-from cluster_sessions import clocks, frozen
-from survival_bench import Bench
+from cluster_scene import (
+    LONGEST_GAP,
+    SOME,
+    Disaster,
+    Scene,
+    fail_over,
+    in_rounds,
+    play_round,
+    scene,
+    sql_on,
+)
+from cluster_servers import (
+    SEGMENT_MIB,
+    VOLUME_OCTETS,
+    diverged,
+    full,
+    read_only,
+    with_its_own_log,
+)
+from cluster_sessions import HOURS, frozen, tell_the_time
+from survival_bench import Bench, Unable
 from survival_clients import Finding, Findings, Kind, Ledger
 
 
-def kill(bench: Bench, rounds: int) -> None:
+def kill(it: Scene, _: Clients, rng: random.Random) -> None:
     """The leader's machine loses its power under load."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(_: Clients, rng: random.Random) -> None:
-                time.sleep(rng.random())
-                fail_over(it, it.cluster.leader(), with_network=bench.round % 2 == 0)
-
-            play_round(bench, it, disaster)
+    time.sleep(rng.random())
+    fail_over(it, it.cluster.leader(), with_network=it.bench.round % 2 == 0)
 
 
 WAITING = "pid <> pg_backend_pid() and wait_event = 'SyncRep'"
 
 
-def cut(bench: Bench, rounds: int) -> None:
+def cut(it: Scene, _: Clients, rng: random.Random) -> None:
     """The leader and one facteur are cut off from everything else."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(_: Clients, rng: random.Random) -> None:
-                leader = it.cluster.leader()
-                n_ended = 0
-                with it.network.cut_off([leader, "a"]):
-                    for function in "pg_cancel_backend", "pg_terminate_backend":
-                        time.sleep(0.5 + rng.random())
-                        statement = f"select {function}(pid) from pg_stat_activity where {WAITING}"
-                        n_ended += len(sql_on(it, "a", leader, statement))
-                    other = it.cluster.leader(other_than=leader)
-                    time.sleep(3 * rng.random())
-                bench.say(f"{leader} was cut off, {n_ended} waits were ended, {other} leads")
-
-            play_round(bench, it, disaster)
+    leader = it.cluster.leader()
+    n_ended = 0
+    with it.network.cut_off([leader, "a"]):
+        for function in "pg_cancel_backend", "pg_terminate_backend":
+            time.sleep(0.5 + rng.random())
+            statement = f"select {function}(pid) from pg_stat_activity where {WAITING}"
+            n_ended += len(sql_on(it, "a", leader, statement))
+        other = it.cluster.leader(other_than=leader)
+        time.sleep(3 * rng.random())
+    it.bench.say(f"{leader} was cut off, {n_ended} waits were ended, {other} leads")
 
 
-def mute(bench: Bench, rounds: int) -> None:
+def mute(it: Scene, _: Clients, rng: random.Random) -> None:
     """The network carries only one direction."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(_: Clients, rng: random.Random) -> None:
-                leader = it.cluster.leader()
-                others = [it.machine(name) for name in NODES if name != leader]
-                pairs = [(it.machine(leader), other) for other in others]
-                if bench.round % 2 == 0:
-                    pairs = [(other, one) for one, other in pairs]
-                for one, other in pairs:
-                    one.mute(other)
-                try:
-                    found = it.cluster.leader(other_than=leader)
-                    time.sleep(3 * rng.random())
-                finally:
-                    for one, other in pairs:
-                        one.unmute(other)
-                how = "was not heard" if bench.round % 2 else "heard nobody"
-                bench.say(f"{leader} {how}, {found} leads")
-
-            play_round(bench, it, disaster)
+    leader = it.cluster.leader()
+    others = [it.machine(name) for name in NODES if name != leader]
+    pairs = [(it.machine(leader), other) for other in others]
+    if it.bench.round % 2 == 0:
+        pairs = [(other, one) for one, other in pairs]
+    for one, other in pairs:
+        one.mute(other)
+    try:
+        found = it.cluster.leader(other_than=leader)
+        time.sleep(3 * rng.random())
+    finally:
+        for one, other in pairs:
+            one.unmute(other)
+    how = "was not heard" if it.bench.round % 2 else "heard nobody"
+    it.bench.say(f"{leader} {how}, {found} leads")
 
 
 EMPTY = "alter system set synchronous_standby_names = ''", "select pg_reload_conf()"
@@ -156,15 +155,8 @@ def empty_and_cut(it: Scene, _: Clients, rng: random.Random) -> None:
     it.bench.say(f"{leader} had no names and was cut off, {other} leads")
 
 
-def names(bench: Bench, rounds: int) -> None:
-    """The names are emptied under load."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-            play_round(bench, it, functools.partial(empty_and_cut, it))
-
-
 # What notices that a rule is missing, and the scene of it.
-CONTROLS: list[tuple[Callable[[Scene, Clients, random.Random], None], dict[str, Any]]] = [
+CONTROLS: list[tuple[Disaster, dict[str, Any]]] = [
     (empty_and_cut, {"proof": None}),
     (with_its_own_log, {"proof": CREDULOUS_PROOF, "segment_mib": SEGMENT_MIB}),
 ]
@@ -198,56 +190,44 @@ def notice(
     raise Finding(Kind.CRASH, f"no loss was noticed in {rounds} rounds")
 
 
-def standby(bench: Bench, rounds: int) -> None:
+def standby(it: Scene, clients: Clients, rng: random.Random) -> None:
     """The synchronous standby stands still, and then is gone."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(clients: Clients, rng: random.Random) -> None:
-                (name, *_) = it.cluster.synchronous()
-                with it.cluster.stopped(name, "walreceiver"):
-                    time.sleep(1 + rng.random())
-                it.machine(name).kill()
-                clients.wait_for("acknowledged", SOME, LONGEST_GAP)
-                bench.say(f"{name} stood still and lost its power")
-                it.cluster.start(name)
-
-            play_round(bench, it, disaster)
+    (name, *_) = it.cluster.synchronous()
+    with it.cluster.stopped(name, "walreceiver"):
+        time.sleep(1 + rng.random())
+    it.machine(name).kill()
+    clients.wait_for("acknowledged", SOME, LONGEST_GAP)
+    it.bench.say(f"{name} stood still and lost its power")
+    it.cluster.start(name)
 
 
-def proxy(bench: Bench, rounds: int) -> None:
+def cut_connections(it: Scene, clients: Clients, _: random.Random) -> None:
     """Connections are cut after a statement went out."""
-    with scene(bench, with_proxy=True) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(clients: Clients, _: random.Random) -> None:
-                before = sum(proxy.n_cut for proxy in it.all_proxies())
-                for proxy in it.all_proxies():
-                    proxy.chance = 0.1
-                clients.wait_for("acknowledged", 5 * SOME, LONGEST_GAP)
-                for proxy in it.all_proxies():
-                    proxy.chance = 0.0
-                n_cut = sum(proxy.n_cut for proxy in it.all_proxies()) - before
-                if n_cut == 0:
-                    raise Finding(Kind.CRASH, "no connection was cut")
-                bench.say(f"{n_cut} connections were cut")
-
-            play_round(bench, it, disaster)
+    before = sum(proxy.n_cut for proxy in it.all_proxies())
+    for proxy in it.all_proxies():
+        proxy.chance = 0.1
+    clients.wait_for("acknowledged", 5 * SOME, LONGEST_GAP)
+    for proxy in it.all_proxies():
+        proxy.chance = 0.0
+    n_cut = sum(proxy.n_cut for proxy in it.all_proxies()) - before
+    if n_cut == 0:
+        raise Finding(Kind.CRASH, "no connection was cut")
+    it.bench.say(f"{n_cut} connections were cut")
 
 
 # Each with its rounds in the short and the long form.
 SCENARIOS: dict[str, scenarios.InRounds] = {
     "control": (control, 3, 3),
-    "kill": (kill, 2, 20),
-    "cut": (cut, 1, 6),
-    "mute": (mute, 0, 6),
-    "names": (names, 1, 10),
-    "standby": (standby, 1, 6),
-    "proxy": (proxy, 1, 10),
+    "kill": (in_rounds(kill), 2, 20),
+    "cut": (in_rounds(cut), 1, 6),
+    "mute": (in_rounds(mute), 0, 6),
+    "names": (in_rounds(empty_and_cut), 1, 10),
+    "standby": (in_rounds(standby), 1, 6),
+    "proxy": (in_rounds(cut_connections, with_proxy=True), 1, 10),
     "frozen": (frozen, 1, 4),
-    "clocks": (clocks, 0, 4),
-    "full": (full, 0, 4),
-    "readonly": (read_only, 0, 2),
+    "clocks": (in_rounds(tell_the_time, clocks=HOURS), 0, 4),
+    "full": (in_rounds(full, volume_octets=VOLUME_OCTETS), 0, 4),
+    "readonly": (in_rounds(read_only), 0, 2),
     "diverged": (diverged, 0, 4),
 }
 
@@ -269,18 +249,20 @@ def main() -> int:
     if os.getuid() != 0:
         arguments.error("this needs root")
 
-    def prepared(work: Callable[[Bench, int], None], rounds: int, bench: Bench) -> None:
+    def prepared(name: str, rounds: int, bench: Bench) -> None:
+        if with_stand_in and name in ONLY_FACTEURS:
+            raise Unable("stand-ins have no sessions")
         bench.stand_in = with_stand_in
-        work(bench, rounds)
+        SCENARIOS[name][0](bench, rounds)
 
     plays: dict[str, scenarios.Play] = {}
     can_be = {name: it for name, it in SCENARIOS.items() if name not in ONLY_FACTEURS}
     can_be = can_be if with_stand_in else SCENARIOS
     of_short_form = [name for name, (_, short, _) in can_be.items() if short]
     for name in options.scenario or (list(can_be) if options.long else of_short_form):
-        work, short, long = SCENARIOS[name]
+        _, short, long = SCENARIOS[name]
         rounds = options.rounds or (long if options.long else short) or ROUNDS_WHEN_ASKED
-        plays[name] = (f"{rounds} rounds", functools.partial(prepared, work, rounds))
+        plays[name] = (f"{rounds} rounds", functools.partial(prepared, name, rounds))
     held = "nothing that was acknowledged is lost, and nothing that was shown has vanished"
     return scenarios.finish(options, "cluster", plays, SCENARIOS, held)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import threading
 import time
@@ -174,6 +175,20 @@ def play_round(
         f"{counts['refused'] + counts['SMTP refused']} refused, nothing acknowledged for "
         f"{pauses.longest:.0f} s, all well {gap:.0f} s after it, {seconds:.0f} s in all"
     )
+
+
+Disaster = Callable[[Scene, Clients, random.Random], None]
+
+
+def in_rounds(disaster: Disaster, **options: Any) -> Callable[[Bench, int], None]:
+    """A scenario: so many rounds with this disaster, in a scene with these options."""
+
+    def play(bench: Bench, rounds: int) -> None:
+        with scene(bench, **options) as it:
+            for bench.round in range(1, rounds + 1):
+                play_round(bench, it, functools.partial(disaster, it))
+
+    return play
 
 
 def fail_over(it: Scene, leader: str, with_network: bool) -> None:

@@ -46,48 +46,36 @@ def until_it_ends(it: Scene, node: str) -> None:
     it.cluster.volumes[node].fill()
 
 
-def full(bench: Bench, rounds: int) -> None:
+def full(it: Scene, clients: Clients, rng: random.Random) -> None:
     """The disk of the leader is full; in every other round until it cannot write its log."""
-    with scene(bench, volume_octets=VOLUME_OCTETS) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(clients: Clients, rng: random.Random) -> None:
-                leader = it.cluster.leader()
-                try:
-                    until_refused(it, clients, leader)
-                    told = f"{leader} was full"
-                    if bench.round % 2 == 0:
-                        until_it_ends(it, leader)
-                        told += f" and ended, {it.cluster.leader(other_than=leader)} leads"
-                    time.sleep(3 * rng.random())
-                finally:
-                    it.cluster.volumes[leader].empty()
-                bench.say(told)
-
-            play_round(bench, it, disaster)
+    leader = it.cluster.leader()
+    try:
+        until_refused(it, clients, leader)
+        told = f"{leader} was full"
+        if it.bench.round % 2 == 0:
+            until_it_ends(it, leader)
+            told += f" and ended, {it.cluster.leader(other_than=leader)} leads"
+        time.sleep(3 * rng.random())
+    finally:
+        it.cluster.volumes[leader].empty()
+    it.bench.say(told)
 
 
-def read_only(bench: Bench, rounds: int) -> None:
+def read_only(it: Scene, clients: Clients, rng: random.Random) -> None:
     """The leader stays the leader, and writes nothing."""
-    with scene(bench) as it:
-        for bench.round in range(1, rounds + 1):
-
-            def disaster(clients: Clients, rng: random.Random) -> None:
-                leader = it.cluster.leader()
-                with it.cluster.connect(leader) as database:
-                    database.ask("alter system set default_transaction_read_only = on")
-                    database.ask("select pg_reload_conf()")
-                    time.sleep(1)
-                    before = clients.total("acknowledged")
-                    time.sleep(READ_ONLY * rng.uniform(0.5, 1))
-                    if (more := clients.total("acknowledged") - before) > 0:
-                        clients.end()
-                        raise Finding(Kind.LOST, f"{more} acknowledged by a server that only reads")
-                    database.ask("alter system reset default_transaction_read_only")
-                    database.ask("select pg_reload_conf()")
-                bench.say(f"{leader} was read-only")
-
-            play_round(bench, it, disaster)
+    leader = it.cluster.leader()
+    with it.cluster.connect(leader) as database:
+        database.ask("alter system set default_transaction_read_only = on")
+        database.ask("select pg_reload_conf()")
+        time.sleep(1)
+        before = clients.total("acknowledged")
+        time.sleep(READ_ONLY * rng.uniform(0.5, 1))
+        if (more := clients.total("acknowledged") - before) > 0:
+            clients.end()
+            raise Finding(Kind.LOST, f"{more} acknowledged by a server that only reads")
+        database.ask("alter system reset default_transaction_read_only")
+        database.ask("select pg_reload_conf()")
+    it.bench.say(f"{leader} was read-only")
 
 
 # Segments of the log so large that one has all that a round writes.

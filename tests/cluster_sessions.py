@@ -15,7 +15,7 @@ from cluster_load import Clients
 from cluster_net import at
 from cluster_nodes import NODES
 from cluster_scene import LONGEST_GAP, Scene, fail_over, play_round, scene, sql_on
-from survival_bench import Bench, Daemon, Unable
+from survival_bench import Bench, Daemon
 from survival_clients import Broken, Finding, Kind, Pop3, Refused, Smtp, some_size
 
 # How long a lease lasts in seconds, and how much of it is left at least while its node trusts it.
@@ -233,8 +233,6 @@ def die(it: Scene, rng: random.Random) -> None:
 
 def frozen(bench: Bench, rounds: int) -> None:
     """A facteur stands still in QUIT for longer than its lease, and another dies."""
-    if bench.stand_in:
-        raise Unable("stand-ins have no sessions")
     # A message that was read just before a facteur stood still comes after it was removed at the
     # other, and the ledger of the readers knows no such case.
     with scene(bench, with_proxy=True, without_readers="a") as it:
@@ -264,7 +262,7 @@ def check_clocks(it: Scene, clocks: dict[str, int]) -> None:
     names = "select min(split_part(name, '.', 1)::int8), max(split_part(name, '.', 1)::int8)"
     ((first, last),) = sql_on(it, "observer", it.cluster.leader(), f"{names} from content")
     if int(last or 0) - int(first or 0) < HOURS["a"] - HOURS["b"]:
-        raise Finding(Kind.CRASH, f"the clocks of the facteurs are not as they should be")
+        raise Finding(Kind.CRASH, "the clocks of the facteurs are not as they should be")
 
 
 def set_clocks(it: Scene, rng: random.Random) -> dict[str, int]:
@@ -287,7 +285,8 @@ def end_all(ward: Ward) -> str:
 
 
 def tell_the_time(it: Scene, clients: Clients, rng: random.Random) -> None:
-    """Each facteur has sessions that the other must not have, and then another server leads."""
+    """Each facteur has sessions that the other must not have, and then another server leads. All
+    clocks differ."""
     clocks = set_clocks(it, rng)
     clients.wait_for("acknowledged", 1, LONGEST_GAP)
     check_clocks(it, clocks)
@@ -307,12 +306,3 @@ def tell_the_time(it: Scene, clients: Clients, rng: random.Random) -> None:
                 wards[place].take(other, session, 0)
     told = "; ".join(end_all(ward) for ward in wards.values())
     it.bench.say(f"clocks {' '.join(f'{node}{it:+}' for node, it in clocks.items())}: {told}")
-
-
-def clocks(bench: Bench, rounds: int) -> None:
-    """The clocks of all servers and facteurs differ."""
-    if bench.stand_in:
-        raise Unable("stand-ins have no sessions")
-    with scene(bench, clocks=HOURS) as it:
-        for bench.round in range(1, rounds + 1):
-            play_round(bench, it, lambda clients, rng: tell_the_time(it, clients, rng))
