@@ -127,7 +127,7 @@ struct Pace<'a> {
     begin: Instant,
     /// When it began, or last looked how much mail arrives.
     looked: Instant,
-    /// What has happened since it looked before, rested and went on is behind this.
+    /// What has happened since it last looked, also while it rested then, is behind this.
     cursor: Cursor,
 }
 

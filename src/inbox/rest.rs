@@ -5,7 +5,7 @@ use std::time::Duration;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest {
-    /// For each message that has come or gone while they read.
+    /// For each message that has come or gone while they rested before and read.
     pub each_change: Duration,
     /// At most so many times as long as they have read.
     pub times: u32,
@@ -14,7 +14,7 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// How long to rest after reading for so long, while so many messages have come or gone.
+    /// How long to rest after reading for so long, if so many messages have come or gone.
     pub fn after(&self, reading: Duration, changes: u64) -> Duration {
         let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         let for_changes = self.each_change.saturating_mul(changes);

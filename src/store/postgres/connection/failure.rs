@@ -76,8 +76,8 @@ impl Refusal {
         self.code.starts_with("531") || self.code == "53200"
     }
 
-    /// What is wrong with the database and what to do, as the end of a sentence, if its user may
-    /// not make the tables or use them.
+    /// What is wrong with the database and what to do, as the end of a sentence, if facteur cannot
+    /// enter it, or cannot make or use the tables.
     pub(in crate::store::postgres) fn remedy(&self) -> Option<&'static str> {
         match &*self.code {
             "25006" => Some(
