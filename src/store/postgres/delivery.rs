@@ -213,26 +213,22 @@ impl Delivery {
             return Err(self.given_up());
         };
         let deadline = after(&store.clock, DELIVERY_TIMEOUT);
-        let (slot, of_task) = (Slot::new(), Arc::clone(&store));
-        let taken = Arc::clone(&slot);
-        let submitted = store.lanes.submit(Purpose::Write, move |lane| {
-            if !taken.take() {
-                return;
-            }
-            let mut is_open = false;
-            let done = lane.attempt(deadline, &mut |connection| {
-                make_mailboxes(&of_task, connection, mailboxes.iter(), deadline)?;
-                let message = (&*name, size, &*mailboxes);
-                writing::complete(&of_task, connection, message, deadline)
-                    .inspect_err(|failure| is_open |= failure.leaves_open())
+        let of_task = Arc::clone(&store);
+        let done = store
+            .lanes
+            .run_in_lane(Purpose::Write, deadline, move |lane| {
+                let mut is_open = false;
+                let done = lane.attempt(deadline, &mut |connection| {
+                    make_mailboxes(&of_task, connection, mailboxes.iter(), deadline)?;
+                    let message = (&*name, size, &*mailboxes);
+                    writing::complete(&of_task, connection, message, deadline)
+                        .inspect_err(|failure| is_open |= failure.leaves_open())
+                });
+                let id = EntryId::own(serial.nonce, serial.counter);
+                conclude(&of_task, (done.is_ok(), is_open), (&name, id, &mailboxes));
+                done
             });
-            let id = EntryId::own(serial.nonce, serial.counter);
-            conclude(&of_task, (done.is_ok(), is_open), (&name, id, &mailboxes));
-            taken.put(done);
-        });
-        submitted
-            .and_then(|()| slot.wait(&store.clock, deadline))
-            .map_err(|failure| store.failed(STORE, failure))?;
+        done.map_err(|failure| store.failed(STORE, failure))?;
         store.counters.in_parts.increment();
         Ok(())
     }

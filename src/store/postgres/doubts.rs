@@ -35,19 +35,13 @@ pub(super) struct Doubt {
 impl Doubts {
     /// Notes that the message `name` may still come to `mailboxes`.
     pub(super) fn add(&self, name: &str, id: EntryId, mailboxes: &[MailboxName]) {
-        let mut state = self.0.lock();
-        for mailbox in mailboxes {
-            if state.waiting.len() >= DOUBTS_MAX {
-                state.has_forgotten = true;
-                break;
-            }
-            state.waiting.push(Doubt {
-                mailbox: mailbox.clone(),
-                name: name.to_owned(),
-                id,
-                n_missing: 0,
-            });
-        }
+        let doubts = mailboxes.iter().map(|mailbox| Doubt {
+            mailbox: mailbox.clone(),
+            name: name.to_owned(),
+            id,
+            n_missing: 0,
+        });
+        self.give_back(doubts.collect());
     }
 
     /// Takes all.
@@ -55,7 +49,7 @@ impl Doubts {
         std::mem::take(&mut self.0.lock().waiting)
     }
 
-    /// Gives them back: nothing was found out. Those for which others leave no room are forgotten.
+    /// Gives them back: nothing was found out. Forgets those for which there is no room.
     pub(super) fn give_back(&self, doubts: Vec<Doubt>) {
         let mut state = self.0.lock();
         let room = DOUBTS_MAX.saturating_sub(state.waiting.len());

@@ -218,11 +218,26 @@ impl Lanes {
         deadline: Instant,
         mut work: impl FnMut(&mut Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.run_in_lane(purpose, deadline, move |lane| {
+            lane.attempt(deadline, &mut work)
+        })
+    }
+
+    /// Carries out `work` once, unless `deadline` is over before a thread is free.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) fn run_in_lane<T: Send + 'static>(
+        &self,
+        purpose: Purpose,
+        deadline: Instant,
+        work: impl FnOnce(&mut Lane) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let slot = Slot::new();
         let taken = Arc::clone(&slot);
         self.submit(purpose, move |lane| {
             if taken.take() {
-                taken.put(lane.attempt(deadline, &mut work));
+                taken.put(work(lane));
             }
         })?;
         slot.wait(&self.clock, deadline)

@@ -74,8 +74,7 @@ pub(super) fn look(
     if doubts.is_empty() {
         return Ok(());
     }
-    let found = find(store, connection, &doubts);
-    let (is_there, place) = match found {
+    let (is_there, place) = match find(store, connection, &doubts) {
         Ok(found) => found,
         Err(failure) => {
             store.doubts.give_back(doubts);

@@ -75,6 +75,34 @@ impl Demand {
     }
 }
 
+/// How far the standbys are: what [`PROOF`] returns.
+#[derive(Clone, Copy, Debug)]
+struct Standing<'a> {
+    /// The place in the log.
+    place: i64,
+    /// How many standbys have the log to there.
+    standbys: u64,
+    names: &'a str,
+    started: Option<i64>,
+}
+
+impl<'a> Standing<'a> {
+    fn of(proved: &'a Answer) -> Result<Self, Failure> {
+        let row = proved.row(0).ok_or_else(unexpected)?;
+        Ok(Self {
+            place: row.int(0).ok_or_else(unexpected)?,
+            standbys: row.count(1).ok_or_else(unexpected)?,
+            names: row.text(2).ok_or_else(unexpected)?,
+            started: row.int(3),
+        })
+    }
+
+    /// What the names ask for now.
+    fn demand(self, copies: Copies) -> Result<Demand, Failure> {
+        Demand::of(self.names, self.started, copies)
+    }
+}
+
 /// What a proof needs to know.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
@@ -155,15 +183,12 @@ fn await_proof(
     let mut pause = PROOF_PAUSE_MIN;
     let mut demand = demand;
     loop {
-        let row = proved.row(0).ok_or_else(unexpected)?;
-        let place = row.int(0).ok_or_else(unexpected)?;
-        let standbys = row.count(1).ok_or_else(unexpected)?;
-        let names = row.text(2).ok_or_else(unexpected)?;
-        let now = Demand::of(names, row.int(3), terms.copies)?;
+        let standing = Standing::of(&proved)?;
+        let (place, now) = (standing.place, standing.demand(terms.copies)?);
         if demand.get_or_insert(now).started != now.started {
             return Err(Failure::unknown("the server was started again"));
         }
-        if standbys >= now.standbys {
+        if standing.standbys >= now.standbys {
             return Ok(());
         }
         let left = terms.deadline.saturating_duration_since(terms.clock.now());
@@ -183,8 +208,7 @@ fn await_proof(
 /// [`Failure`].
 pub(super) fn log_end(connection: &mut Connection, deadline: Instant) -> Result<i64, Failure> {
     let answer = connection.ask(&PROOF, &[Value::Int(0)], deadline)?;
-    let row = answer.row(0).ok_or_else(unexpected)?;
-    row.int(0).ok_or_else(unexpected)
+    Standing::of(&answer).map(|standing| standing.place)
 }
 
 /// Whether as many standbys as are named now have the log to `place`. Waits for none.
@@ -198,12 +222,10 @@ pub(super) fn has_log(
     deadline: Instant,
 ) -> Result<bool, Failure> {
     let answer = connection.ask(&PROOF, &[Value::Int(place)], deadline)?;
-    let row = answer.row(0).ok_or_else(unexpected)?;
-    let standbys = row.count(1).ok_or_else(unexpected)?;
-    let names = row.text(2).ok_or_else(unexpected)?;
+    let standing = Standing::of(&answer)?;
     // Not while none is named.
-    let demand = Demand::of(names, None, copies);
-    Ok(demand.is_ok_and(|demand| standbys >= demand.standbys))
+    let demand = standing.demand(copies);
+    Ok(demand.is_ok_and(|demand| standing.standbys >= demand.standbys))
 }
 
 /// The warning that came with an answer.
