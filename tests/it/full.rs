@@ -103,6 +103,14 @@ fn n_threads(program: &Program) -> usize {
         .count()
 }
 
+fn all_sleep(program: &Program) -> bool {
+    std::fs::read_dir(program.proc().join("task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok())
+        // The state follows the name, which is in parentheses and may contain some.
+        .all(|stat| stat.rsplit(')').next().unwrap().starts_with(" S "))
+}
+
 fn n_mappings(program: &Program) -> usize {
     let maps = std::fs::read_to_string(program.proc().join("maps")).unwrap();
     maps.lines().count()
@@ -116,6 +124,8 @@ struct Idle {
 
 impl Idle {
     fn of(program: &Program) -> Self {
+        // A thread exists before it has its signal stack.
+        await_that("the program is idle", || all_sleep(program));
         Self {
             threads: n_threads(program),
             mappings: n_mappings(program),
