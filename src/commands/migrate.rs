@@ -29,7 +29,7 @@ pub(super) fn run(
     output: &mut dyn Write,
 ) -> Result<(), Error> {
     let config = arguments.configuration()?;
-    let database = config.store.database()?.ok_or(Error::NoDatabase)?;
+    let database = config.database()?.ok_or(Error::NoDatabase)?;
     let settings = Settings::new(&config.mail, config.hostname.0.as_str());
     let direction = match (&asked.from, &asked.to) {
         (Some(from), _) => Direction::In(from.clone()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 #[cfg(feature = "postgres")]
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde::{
     Deserialize as _,
@@ -66,31 +66,41 @@ impl Store {
             .filter(|file| !file.as_os_str().is_empty())
     }
 
-    /// The database, if there is one. Reads the files, and resolves the names of servers.
+    /// The database, if there is one. Reads the files, and resolves the names of servers. `name_of`
+    /// says how a key is named to the user.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Variable`]: do not start.
+    /// [`Error::NamedBy`], [`Error::Variable`]: do not start.
     #[cfg(feature = "postgres")]
-    pub fn database(&self) -> Result<Option<Database>, Error> {
+    pub(super) fn database(
+        &self,
+        name_of: &dyn Fn(&'static str) -> &'static str,
+    ) -> Result<Option<Database>, Error> {
+        fn read<T>(
+            path: &Path,
+            name: &'static str,
+            read: fn(&Path) -> io::Result<T>,
+        ) -> Result<Option<T>, Error> {
+            if path.as_os_str().is_empty() {
+                return Ok(None);
+            }
+            let done = read(path).map_err(|source| Error::Read {
+                path: path.to_owned(),
+                source,
+            });
+            done.map(Some).map_err(|error| Error::NamedBy {
+                name,
+                error: Box::new(error),
+            })
+        }
         if self.postgres.is_empty() {
             return Ok(None);
         }
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            |source| Error::Read { path, source }
-        };
-        let octets = |path: &Path| {
-            let is_named = !path.as_os_str().is_empty();
-            let read = is_named.then(|| read_octets(path).map_err(failed(path)));
-            read.transpose()
-        };
-        let password = if self.password_file.as_os_str().is_empty() {
-            None
-        } else {
-            Some(read_text(&self.password_file).map_err(failed(&self.password_file))?)
-        };
-        let (ca, certificate) = (octets(&self.ca)?, octets(&self.certificate)?);
-        let key = octets(&self.key)?;
+        let password_key = name_of("store.password_file");
+        let password = read(&self.password_file, password_key, read_text)?;
+        let ca = read(&self.ca, name_of("store.ca"), read_octets)?;
+        let certificate = read(&self.certificate, name_of("store.certificate"), read_octets)?;
+        let key = read(&self.key, name_of("store.key"), read_octets)?;
         let secrets = Secrets {
             password: password
                 .as_ref()
@@ -99,7 +109,7 @@ impl Store {
             identity: certificate.as_deref().zip(key.as_deref()),
         };
         let access = Access::parse(&self.postgres, secrets).map_err(|error| Error::Variable {
-            name: "store.postgres".to_owned(),
+            name: name_of("store.postgres").to_owned(),
             reason: error.to_string(),
         })?;
         Ok(Some(Database {

@@ -75,9 +75,9 @@ pub enum Error {
         /// What is wrong, and what would be right.
         reason: String,
     },
-    /// A file that an environment variable names cannot be used.
-    NamedByVariable {
-        /// The variable.
+    /// A file that an environment variable, or a key, names cannot be used.
+    NamedBy {
+        /// The variable, or the key.
         name: &'static str,
         /// What is wrong.
         error: Box<Self>,
@@ -206,7 +206,7 @@ impl fmt::Display for Error {
             Self::Variable { name, reason } => {
                 write!(f, "{}: {reason}", OneLine(Path::new(name)))
             }
-            Self::NamedByVariable { name, error } => write!(f, "{name}: {error}"),
+            Self::NamedBy { name, error } => write!(f, "{name}: {error}"),
             Self::Several(errors) => each_on_a_line(errors, f),
             Self::Exposed { key, address, lack } => {
                 write!(f, "{key}: other machines can reach {address}, and {lack}")
@@ -254,7 +254,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Named { error, .. } | Self::NamedByVariable { error, .. } => error.source(),
+            Self::Named { error, .. } | Self::NamedBy { error, .. } => error.source(),
             Self::Value { .. }
             | Self::Variable { .. }
             | Self::Several(_)

@@ -9,6 +9,8 @@ use toml::Spanned;
 use crate::accounts::Table;
 use crate::http::Origin;
 use crate::server::{Identity, IdentityError};
+#[cfg(feature = "postgres")]
+use crate::store::Database;
 use crate::wire::BareOctets;
 
 use super::{
@@ -262,6 +264,15 @@ impl Config {
         Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
     }
 
+    /// The database, if there is one: reads its files, and resolves the names of its servers.
+    ///
+    /// # Errors
+    /// [`Error::NamedBy`] and [`Error::Variable`]: do not start.
+    #[cfg(feature = "postgres")]
+    pub fn database(&self) -> Result<Option<Database>, Error> {
+        self.store.database(&|key| self.name_of(key))
+    }
+
     /// Adds to an error the place in the configuration that names the file.
     fn named(&self, error: Error) -> Error {
         let Some(tls) = &self.tls else {
@@ -282,7 +293,7 @@ impl Config {
         };
         let error = Box::new(error);
         match (self.variables.get(key), &self.path) {
-            (Some(name), _) => Error::NamedByVariable { name, error },
+            (Some(name), _) => Error::NamedBy { name, error },
             (None, Some(path)) => Error::Named {
                 path: path.clone(),
                 line,

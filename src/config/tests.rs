@@ -752,3 +752,19 @@ fn the_database_is_checked_where_the_program_has_one() {
         );
     }
 }
+
+/// [`Config::database`] reads files that the rest does not need.
+#[cfg(feature = "postgres")]
+#[test]
+fn the_error_about_a_file_of_the_database_names_its_key() {
+    for key in ["password_file", "ca", "certificate", "key"] {
+        let text = format!(
+            "[store]\npostgres = \"host=/run dbname=mail user=facteur\"\n{key} = \"/missing\"\n"
+        );
+        let error = parse(&text).unwrap().database().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("store.{key}: cannot read /missing")
+        );
+    }
+}

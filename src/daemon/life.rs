@@ -89,6 +89,8 @@ fn check(config: &Config) -> Result<(), Failure> {
     if !config.user.is_empty() {
         privileges::check(&config.user)?;
     }
+    #[cfg(feature = "postgres")]
+    config.database()?;
     Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
@@ -117,7 +119,7 @@ impl Prepared {
         sockets.make_named(config)?;
         let renewable = Renewable::load(config)?;
         #[cfg(feature = "postgres")]
-        let database = config.store.database()?;
+        let database = config.database()?;
         #[cfg(feature = "postgres")]
         let reachable = database
             .as_ref()

@@ -143,7 +143,7 @@ impl Environment {
             && self.file.as_ref() == Some(path)
         {
             let error = Box::new(error);
-            return Error::NamedByVariable {
+            return Error::NamedBy {
                 name: CONFIG,
                 error,
             };
