@@ -10,11 +10,13 @@ mail, dump the database, restore it and move the mail back. A move is also kille
 moments, and run again. At each step, POP3 must show the same unique-ids and the same messages;
 after a restore, those of the time of the dump, and new mail must have new unique-ids. While the
 standby stands still, facteur must not be ready. At the end all servers are stopped, and a base
-backup and the archived log become the database of an earlier moment, with a new standby.
+backup and the archived log become the database of an earlier moment, with a new standby. Last, a
+facteur starts while the standby has no name, and goes on when the primary is back elsewhere.
 
 It needs root (servers run as the user postgres), Linux, PostgreSQL 15 or newer below
-/usr/lib/postgresql, openssl and Python 3. Everything is in a temporary directory, and ends with it.
-The names of the page stand for addresses of this machine.
+/usr/lib/postgresql, openssl, util-linux and Python 3. Everything is in a temporary directory, and
+ends with it.
+The names of the page are those of addresses of this machine, in the mount namespace of the test.
 """
 
 from __future__ import annotations
@@ -53,8 +55,14 @@ BLOCKS = (
     "settle",
 )
 
+# Set in the mount namespace of the test.
+OURS = "CLUSTER_PAGE_NAMESPACE"
+
 # Longest wait for a server or a daemon, in seconds.
 PATIENCE = 60.0
+
+# Where the servers listen, and where the first one is later.
+FIRST, SECOND, ELSEWHERE = "127.0.81.1", "127.0.81.2", "127.0.81.3"
 
 ADDRESSES = ("ann@a.example", "bob@b.example")
 
@@ -97,13 +105,20 @@ class Place:
             "/var/lib/postgresql/pgpass": str(root / "pgpass"),
             "/var/lib/facteur/mail": str(root / "mail"),
             "/var/lib/facteur/back": str(root / "back"),
-            "host=db1,db2": "host=127.0.81.1,127.0.81.2",
-            "host=db1": "host=127.0.81.1",
-            "cert db1 db2": "cert 127.0.81.1 127.0.81.2",
             "5432": str(self.port),
             "/srv/backup": str(root / "backup"),
         }
+        for name, text in {"hosts": "", "nsswitch.conf": "hosts: files\n"}.items():
+            (root / name).write_text(text)
+            subprocess.run(["mount", "--bind", root / name, Path("/etc") / name], check=True)
+        self.name_servers(db1=FIRST, db2=SECOND)
         self.page = {name: self.replaced(name, text) for name, text in blocks().items()}
+
+    def name_servers(self, **servers: str) -> None:
+        """Gives names to addresses, and takes all others."""
+        lines = [f"{address} {name}\n" for name, address in servers.items()]
+        # The file is mounted, so it is not replaced.
+        (self.root / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
 
     def replaced(self, name: str, text: str) -> str:
         # The only block for the standby; others with this path are for the primary.
@@ -380,11 +395,11 @@ def restore_moment(place: Place, at_moment: Mail, ever: Mail, moment: str) -> No
     place.page["moment"] = re.sub(r"base-[\d-]+", copy.name, commands)
     place.block("moment")
     shutil.rmtree(place.root / "second")
-    with place.server("first", "127.0.81.1"):
+    with place.server("first", FIRST):
         place.await_that("the promotion", "psql -Atc 'select pg_is_in_recovery()'", "f")
         place.block("settle")
         place.block("standby")
-        with place.server("second", "127.0.81.2"):
+        with place.server("second", SECOND):
             place.block("synchronous")
             place.await_standby()
             with place.facteur("facteur.toml") as facteur:
@@ -393,6 +408,23 @@ def restore_moment(place: Place, at_moment: Mail, ever: Mail, moment: str) -> No
             position = place.run("psql -Atc 'select pg_current_wal_flush_lsn()'").strip()
             replayed = f"psql -Atc \"select replay_lsn >= '{position}' from pg_stat_replication\""
             place.await_that("the replay of the standby", replayed, "t")
+
+
+def move_server(place: Place) -> None:
+    """A server without a name stops nobody, and one that is back elsewhere is found there."""
+    with place.server("second", SECOND), contextlib.ExitStack() as stack:
+        place.name_servers(db1=FIRST)
+        with place.server("first", FIRST):
+            place.await_standby()
+            facteur = stack.enter_context(place.facteur("facteur.toml"))
+            facteur.deliver(1)
+        place.name_servers(db1=ELSEWHERE, db2=SECOND)
+        with place.server("first", ELSEWHERE):
+            facteur.deliver(1)
+    log = (place.root / "facteur.log").read_text()
+    if "store.postgres: host=db2: failed to lookup address information" not in log:
+        raise Failed("the log does not say that a server has no name")
+    print("    a server was found elsewhere", flush=True)
 
 
 def prove(place: Place) -> None:
@@ -410,14 +442,14 @@ def prove(place: Place) -> None:
         shutil.chown(root / name, "postgres", "postgres")
     (root / "other").mkdir()
     shutil.chown(root / "other", "postgres", "postgres")
-    with place.server("first", "127.0.81.1"):
+    with place.server("first", FIRST):
         place.block("role")
         password = (root / "database.password").read_text().strip()
         place.run(f"umask 077; echo '*:*:*:*:{password}' > pgpass")
         place.block("archive")
-    with place.server("first", "127.0.81.1"):
+    with place.server("first", FIRST):
         place.block("standby")
-        with place.server("second", "127.0.81.2") as second:
+        with place.server("second", SECOND) as second:
             place.block("synchronous")
             place.await_standby()
             (root / "facteur.toml").write_text('mail = "node"\n' + place.page["store"])
@@ -427,12 +459,16 @@ def prove(place: Place) -> None:
             back(place)
             passed = pass_moment(place)
     restore_moment(place, *passed)
+    move_server(place)
 
 
 def main() -> int:
     if len(sys.argv) != 2 or os.geteuid() != 0:
         print(__doc__)
         return 2
+    if OURS not in os.environ:
+        command = ["unshare", "--mount", sys.executable, *sys.argv]
+        os.execvpe(command[0], command, os.environ | {OURS: "1"})
     with tempfile.TemporaryDirectory(prefix="facteur-cluster-") as directory:
         root = Path(directory)
         shutil.copy2(sys.argv[1], root / "facteur")

@@ -44,6 +44,32 @@ pub struct Reachable {
     pub ports: Vec<u16>,
     /// The directories of their sockets.
     pub directories: Vec<PathBuf>,
+    /// Whether names of servers have to be resolved again and again.
+    pub has_names: bool,
+}
+
+/// What the C library reads to resolve a name.
+const RESOLVER: [&str; 5] = [
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+];
+
+impl Reachable {
+    /// Enters a sandbox in which also `readable` can be read, and `mail` written.
+    fn enter_sandbox(&self, mail: &Path, readable: &[PathBuf]) -> State {
+        let resolver = RESOLVER.iter().filter(|_| self.has_names).map(Path::new);
+        let readable = readable.iter().map(PathBuf::as_path).chain(resolver);
+        let sockets: Vec<&Path> = self.directories.iter().map(PathBuf::as_path).collect();
+        sandbox::enter(&Rules {
+            writable: mail,
+            readable: &readable.collect::<Vec<_>>(),
+            connects: &self.ports,
+            sockets: &sockets,
+        })
+    }
 }
 
 impl Confinement {
@@ -68,14 +94,7 @@ impl Confinement {
             .iter()
             .flat_map(|file| directories(file))
             .collect();
-        let readable: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
-        let sockets: Vec<&Path> = database.directories.iter().map(PathBuf::as_path).collect();
-        let state = sandbox::enter(&Rules {
-            writable: &mail,
-            readable: &readable,
-            connects: &database.ports,
-            sockets: &sockets,
-        });
+        let state = database.enter_sandbox(&mail, &directories);
         if is_required && !state.is_whole() {
             return Err(Error::Sandbox(state));
         }
@@ -105,14 +124,7 @@ impl Confinement {
     pub fn start_within<T: Send>(&self, start: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let run = || {
             if let Some(outer) = &self.state {
-                let sockets = self.database.directories.iter();
-                let sockets: Vec<&Path> = sockets.map(PathBuf::as_path).collect();
-                let inner = sandbox::enter(&Rules {
-                    writable: &self.mail,
-                    readable: &[],
-                    connects: &self.database.ports,
-                    sockets: &sockets,
-                });
+                let inner = self.database.enter_sandbox(&self.mail, &[]);
                 if inner != *outer && self.is_required {
                     return Err(Error::Sandbox(inner));
                 }

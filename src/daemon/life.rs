@@ -90,7 +90,9 @@ fn check(config: &Config) -> Result<(), Failure> {
         privileges::check(&config.user)?;
     }
     #[cfg(feature = "postgres")]
-    config.database()?;
+    if let Some(database) = config.database()? {
+        warn_of_unresolved(&database);
+    }
     Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
@@ -126,6 +128,7 @@ impl Prepared {
             .map_or_else(Reachable::default, |database| Reachable {
                 ports: database.access.ports().to_vec(),
                 directories: database.access.directories().to_vec(),
+                has_names: database.access.has_names(),
             });
         #[cfg(not(feature = "postgres"))]
         let reachable = Reachable::default();
@@ -226,10 +229,19 @@ fn in_database(settings: store::Settings, database: Option<store::Database>) -> 
     if let Some(database) = &database {
         let name = database.access.database();
         log::info!("mail is in the database {name}");
+        warn_of_unresolved(database);
     }
     store::Settings {
         database,
         ..settings
+    }
+}
+
+/// Logs which servers have no address yet.
+#[cfg(feature = "postgres")]
+fn warn_of_unresolved(database: &store::Database) {
+    for server in database.access.unresolved() {
+        log::warn!("store.postgres: {server}; facteur tries again as long as it runs");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sandbox: the kernel enforces what threads may do of what their user may (SEC-16).
 //!
-//! A thread in the sandbox can read and write one directory, and read files in some others. It can
+//! A thread in the sandbox can read and write one directory, and read some other files. It can
 //! open, create, link or remove nothing else. It can execute no program, bind no TCP port, connect
 //! to none except those of a database, and signal no process outside. It cannot leave, and threads
 //! that it starts are in the sandbox too. What was open before stays open.
@@ -42,7 +42,7 @@ const KEPT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
 pub struct Rules<'a> {
     /// The directory to read and write, which exists.
     pub writable: &'a Path,
-    /// The directories to read files in; missing ones are skipped.
+    /// The directories to read files in, and files to read; missing ones are skipped.
     pub readable: &'a [&'a Path],
     /// The TCP ports to connect to: those of the database.
     pub connects: &'a [u16],
@@ -144,9 +144,9 @@ fn restrict(rules: &Rules<'_>) -> Result<State, Box<dyn std::error::Error>> {
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(rules.writable)?, KEPT))?;
-    for directory in rules.readable {
-        if let Ok(directory) = PathFd::new(directory) {
-            ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::ReadFile))?;
+    for path in rules.readable {
+        if let Ok(path) = PathFd::new(path) {
+            ruleset = ruleset.add_rule(PathBeneath::new(path, AccessFs::ReadFile))?;
         }
     }
     for directory in rules.sockets {

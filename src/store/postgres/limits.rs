@@ -10,6 +10,10 @@ pub(super) const PORT: u16 = 5432;
 /// A cluster has three to five.
 pub(super) const SERVERS_MAX: usize = 16;
 
+/// How often their names are resolved again: a server that has come back with another address is
+/// found within the time that a lease lasts.
+pub(super) const NAMES_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long connecting to one server may take, so that the next one is tried before this node loses
 /// its lease.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

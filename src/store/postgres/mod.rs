@@ -84,7 +84,7 @@ pub(super) use message::Message;
 use connection::{Failure, Row, UUID_OCTETS, Value};
 use lanes::{Lanes, Purpose, after};
 use lease::Lease;
-use limits::{ANSWER_TIMEOUT, READY_TIMEOUT, START_TIMEOUT};
+use limits::{ANSWER_TIMEOUT, NAMES_INTERVAL, READY_TIMEOUT, START_TIMEOUT};
 use open::{OpenStore, check_name};
 use proof::{Copies, certain, n_members, n_standbys, unexpected};
 use schema::Unusable;
@@ -203,6 +203,18 @@ impl PostgresStore {
             .end
             .begin("listener", move |end| {
                 listener::listen(&of_listener, listening, end);
+            })
+            .map_err(not_begun)?;
+        if !store.access.has_names() {
+            return Ok(());
+        }
+        let of_names = Arc::clone(store);
+        store
+            .end
+            .begin("names", move |end| {
+                while !end.wait(NAMES_INTERVAL) {
+                    of_names.access.resolve();
+                }
             })
             .map_err(not_begun)
     }

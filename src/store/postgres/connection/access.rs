@@ -1,10 +1,12 @@
 //! How the database is reached: its servers, the user, the password and the certificates.
 //!
-//! Names of servers are resolved here, once: threads in the sandbox cannot read what that needs.
+//! Names of servers are resolved at the start and then again and again: a server may come back with
+//! another address, and in many networks of containers a server that is away has no name. One that
+//! cannot be resolved keeps its last addresses, and stops nobody but its server.
 
 use std::{
-    fmt,
-    net::{SocketAddr, ToSocketAddrs as _},
+    fmt, io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -15,6 +17,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 
+use crate::store::sync::Mutex;
+
 use super::super::limits::{PORT, SERVERS_MAX};
 
 /// Where one server listens.
@@ -22,10 +26,13 @@ use super::super::limits::{PORT, SERVERS_MAX};
 pub(super) enum Server {
     /// On TCP.
     Tcp {
-        /// Its name, for its certificate.
+        /// As it is configured.
+        host: String,
+        port: u16,
+        /// The same, for its certificate.
         name: ServerName<'static>,
-        /// Its addresses.
-        addresses: Vec<SocketAddr>,
+        /// None as long as its name could not be resolved.
+        addresses: Arc<Mutex<Vec<SocketAddr>>>,
     },
     /// On a socket of this machine.
     Local(PathBuf),
@@ -34,13 +41,17 @@ pub(super) enum Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { name, addresses } => {
-                let port = addresses.first().map_or(PORT, SocketAddr::port);
-                write!(f, "{} port {port}", name.to_str())
-            }
+            Self::Tcp { host, port, .. } => write!(f, "{host} port {port}"),
             Self::Local(path) => write!(f, "{}", path.display()),
         }
     }
+}
+
+/// Resolves a name.
+fn resolved(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    (host, port)
+        .to_socket_addrs()
+        .map(|addresses| addresses.take(SERVERS_MAX).collect())
 }
 
 /// What is read from files before the database is reached.
@@ -66,6 +77,8 @@ pub struct Access {
     pub(super) first: Arc<AtomicUsize>,
     /// The index of the server that was the primary when somebody connected last.
     pub(super) primary: Arc<AtomicUsize>,
+    /// The servers whose names could not be resolved at first, and why.
+    unresolved: Vec<String>,
     /// The ports of servers on TCP.
     ports: Vec<u16>,
     /// The directories of servers on this machine.
@@ -202,11 +215,19 @@ impl Access {
     }
 
     /// What `text` says, in the form `host=db1,db2 port=5432 dbname=mail user=facteur
-    /// sslmode=verify-full`. Names are resolved.
+    /// sslmode=verify-full`. Names are resolved, of which one must succeed.
     ///
     /// # Errors
     /// [`AccessError`]: report it to the user.
     pub fn parse(text: &str, secrets: Secrets<'_>) -> Result<Self, AccessError> {
+        Self::parse_with(text, secrets, &resolved)
+    }
+
+    fn parse_with(
+        text: &str,
+        secrets: Secrets<'_>,
+        resolve: &dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    ) -> Result<Self, AccessError> {
         let said = Said::of(text)?;
         said.check()?;
         let tls = if said.mode.as_deref() == Some("verify-full") {
@@ -222,6 +243,7 @@ impl Access {
             tls,
             first: Arc::default(),
             primary: Arc::default(),
+            unresolved: Vec::new(),
             ports: Vec::new(),
             directories: Vec::new(),
         };
@@ -236,7 +258,56 @@ impl Access {
             };
             access.add(host, port)?;
         }
-        Ok(access)
+        access.unresolved = access.resolve_with(resolve);
+        match &*access.unresolved {
+            [first, ..] if access.unresolved.len() == access.servers.len() => wrong(first),
+            _ => Ok(access),
+        }
+    }
+
+    /// Resolves the names of the servers again.
+    pub(in crate::store::postgres) fn resolve(&self) {
+        self.resolve_with(&resolved);
+    }
+
+    /// Returns the servers whose names could not be resolved, and why. They keep their addresses.
+    fn resolve_with(
+        &self,
+        resolve: &dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    ) -> Vec<String> {
+        let mut unresolved = Vec::new();
+        for server in &self.servers {
+            let Server::Tcp {
+                host,
+                port,
+                addresses,
+                ..
+            } = server
+            else {
+                continue;
+            };
+            match resolve(host, *port) {
+                Ok(found) if found.is_empty() => {
+                    unresolved.push(format!("host={host}: it has no address"));
+                }
+                Ok(found) => *addresses.lock() = found,
+                Err(error) => unresolved.push(format!("host={host}: {error}")),
+            }
+        }
+        unresolved
+    }
+
+    /// Whether a server is named by something else than its address.
+    pub fn has_names(&self) -> bool {
+        self.servers.iter().any(|server| match server {
+            Server::Tcp { host, .. } => host.parse::<IpAddr>().is_err(),
+            Server::Local(_) => false,
+        })
+    }
+
+    /// The servers whose names could not be resolved at first, and why: one on a line.
+    pub fn unresolved(&self) -> &[String] {
+        &self.unresolved
     }
 
     fn add(&mut self, host: &str, port: u16) -> Result<(), AccessError> {
@@ -246,16 +317,17 @@ impl Access {
             self.servers.push(Server::Local(socket));
             return Ok(());
         }
-        let addresses = match (host, port).to_socket_addrs() {
-            Ok(addresses) => addresses.take(SERVERS_MAX).collect(),
-            Err(error) => return wrong(format!("host={host}: {error}")),
-        };
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
             Err(error) => return wrong(format!("host={host}: {error}")),
         };
         self.ports.push(port);
-        self.servers.push(Server::Tcp { name, addresses });
+        self.servers.push(Server::Tcp {
+            host: host.to_owned(),
+            port,
+            name,
+            addresses: Arc::default(),
+        });
         Ok(())
     }
 
@@ -333,8 +405,42 @@ mod tests {
         assert!(matches!(
             &*access.servers,
             [Server::Tcp { addresses, .. }, Server::Local(path)]
-                if addresses[0].port() == 5433 && path.ends_with(".s.PGSQL.5433")
+                if addresses.lock()[0].port() == 5433 && path.ends_with(".s.PGSQL.5433")
         ));
+    }
+
+    #[test]
+    fn a_name_without_an_address_stops_nobody_but_its_server() {
+        const TEXT: &str = "host=db1,db2 dbname=a user=b sslmode=disable";
+        let known = Mutex::new(vec![("db1", 1)]);
+        let resolve = |host: &str, port| {
+            let found = known.lock().iter().find(|it| it.0 == host).copied();
+            let (_, number) = found.ok_or_else(|| io::Error::other("unknown"))?;
+            Ok(vec![SocketAddr::from(([192, 0, 2, number], port))])
+        };
+        let access = Access::parse_with(TEXT, Secrets::default(), &resolve).unwrap();
+        let addresses = || {
+            let of_server = |server: &Server| match server {
+                Server::Tcp { addresses, .. } => addresses.lock().clone(),
+                Server::Local(_) => Vec::new(),
+            };
+            let all = access.servers.iter().flat_map(of_server);
+            all.map(|address| address.to_string()).collect::<Vec<_>>()
+        };
+        assert!(access.has_names());
+        assert_eq!(access.unresolved(), ["host=db2: unknown"]);
+        assert_eq!(addresses(), ["192.0.2.1:5432"]);
+        // The first has lost its name, and the second is there.
+        *known.lock() = vec![("db2", 2)];
+        access.resolve_with(&resolve);
+        assert_eq!(addresses(), ["192.0.2.1:5432", "192.0.2.2:5432"]);
+        // It is back elsewhere.
+        *known.lock() = vec![("db1", 3), ("db2", 2)];
+        access.resolve_with(&resolve);
+        assert_eq!(addresses(), ["192.0.2.3:5432", "192.0.2.2:5432"]);
+        known.lock().clear();
+        let error = Access::parse_with(TEXT, Secrets::default(), &resolve).unwrap_err();
+        assert_eq!(error.0, "host=db1: unknown");
     }
 
     #[test]

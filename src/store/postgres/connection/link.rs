@@ -63,8 +63,11 @@ impl Link {
                 socket.connect(&SockAddr::unix(path)?)?;
                 (socket, None)
             }
-            Server::Tcp { name, addresses } => {
-                let mut failure = io::Error::other("it has no address");
+            Server::Tcp {
+                name, addresses, ..
+            } => {
+                let addresses = addresses.lock().clone();
+                let mut failure = io::Error::other("its name cannot be resolved");
                 let connected = addresses.iter().find_map(|address| {
                     let left = deadline.saturating_duration_since(clock.now());
                     let time = left.min(CONNECT_TIMEOUT).max(WAIT_SLICE);
