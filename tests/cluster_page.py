@@ -11,7 +11,7 @@ moments, and run again. At each step, POP3 must show the same unique-ids and the
 after a restore, those of the time of the dump, and new mail must have new unique-ids. While the
 standby stands still, facteur must not be ready. At the end all servers are stopped, and a base
 backup and the archived log become the database of an earlier moment, with a new standby. Last, a
-facteur starts while the standby has no name, and goes on when the primary is back elsewhere.
+facteur starts before the servers have names, and goes on when the primary is back elsewhere.
 
 It needs root (servers run as the user postgres), Linux, PostgreSQL 15 or newer below
 /usr/lib/postgresql, openssl, util-linux and Python 3. Everything is in a temporary directory, and
@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cluster.md"
@@ -204,12 +204,17 @@ class Place:
             yield process
 
     @contextlib.contextmanager
-    def facteur(self, configuration: str) -> Iterator[Facteur]:
+    def facteur(
+        self, configuration: str, meanwhile: Callable[[], None] | None = None
+    ) -> Iterator[Facteur]:
+        """A facteur that is ready, after something was done."""
         smtp, pop3, http = free_port(), free_port(), free_port()
         options = f"--smtp 127.0.0.1:{smtp} --pop3 127.0.0.1:{pop3} --http 127.0.0.1:{http}"
         ready = f"{self.root}/facteur --config {configuration} {options} check-ready"
         run = f"{self.root}/facteur --config {configuration} {options}"
         with self.spawned(run, "facteur.log"):
+            if meanwhile is not None:
+                meanwhile()
             self.await_that("the start of facteur", ready, "ready: smtp, pop3, http")
             yield Facteur(smtp, pop3, ready)
 
@@ -411,19 +416,23 @@ def restore_moment(place: Place, at_moment: Mail, ever: Mail, moment: str) -> No
 
 
 def move_server(place: Place) -> None:
-    """A server without a name stops nobody, and one that is back elsewhere is found there."""
+    """Servers may get their names late, and one that is back elsewhere is found there."""
     with place.server("second", SECOND), contextlib.ExitStack() as stack:
-        place.name_servers(db1=FIRST)
         with place.server("first", FIRST):
             place.await_standby()
-            facteur = stack.enter_context(place.facteur("facteur.toml"))
+            place.name_servers()
+
+            def name_one() -> None:
+                place.await_that(
+                    "the warning", "grep -c 'store.postgres: host=db.: failed' facteur.log", "2"
+                )
+                place.name_servers(db1=FIRST)
+
+            facteur = stack.enter_context(place.facteur("facteur.toml", name_one))
             facteur.deliver(1)
         place.name_servers(db1=ELSEWHERE, db2=SECOND)
         with place.server("first", ELSEWHERE):
             facteur.deliver(1)
-    log = (place.root / "facteur.log").read_text()
-    if "store.postgres: host=db2: failed to lookup address information" not in log:
-        raise Failed("the log does not say that a server has no name")
     print("    a server was found elsewhere", flush=True)
 
 

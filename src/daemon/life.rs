@@ -241,7 +241,7 @@ fn in_database(settings: store::Settings, database: Option<store::Database>) -> 
 #[cfg(feature = "postgres")]
 fn warn_of_unresolved(database: &store::Database) {
     for server in database.access.unresolved() {
-        log::warn!("store.postgres: {server}; facteur tries again as long as it runs");
+        log::warn!("store.postgres: {server}; a running facteur tries again every 10 seconds");
     }
 }
 

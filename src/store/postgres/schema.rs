@@ -136,7 +136,7 @@ pub(super) fn prepare(
     Ok(names)
 }
 
-/// Connects to the primary, which may be starting.
+/// Connects to the primary, which may be starting, as may be what resolves its name.
 fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Connection, Failure> {
     let mut last = None;
     loop {
@@ -155,6 +155,8 @@ fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Connection,
         }
         last = Some(failure);
         clock.pause(RETRY_PAUSE_MAX);
+        // After a power cut, the names may come last.
+        access.resolve();
     }
 }
 

@@ -215,7 +215,7 @@ impl Access {
     }
 
     /// What `text` says, in the form `host=db1,db2 port=5432 dbname=mail user=facteur
-    /// sslmode=verify-full`. Names are resolved, of which one must succeed.
+    /// sslmode=verify-full`. Names are resolved; see [`unresolved`](Self::unresolved).
     ///
     /// # Errors
     /// [`AccessError`]: report it to the user.
@@ -259,10 +259,7 @@ impl Access {
             access.add(host, port)?;
         }
         access.unresolved = access.resolve_with(resolve);
-        match &*access.unresolved {
-            [first, ..] if access.unresolved.len() == access.servers.len() => wrong(first),
-            _ => Ok(access),
-        }
+        Ok(access)
     }
 
     /// Resolves the names of the servers again.
@@ -439,8 +436,8 @@ mod tests {
         access.resolve_with(&resolve);
         assert_eq!(addresses(), ["192.0.2.3:5432", "192.0.2.2:5432"]);
         known.lock().clear();
-        let error = Access::parse_with(TEXT, Secrets::default(), &resolve).unwrap_err();
-        assert_eq!(error.0, "host=db1: unknown");
+        let access = Access::parse_with(TEXT, Secrets::default(), &resolve).unwrap();
+        assert_eq!(access.unresolved().len(), 2);
     }
 
     #[test]
