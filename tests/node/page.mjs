@@ -204,6 +204,24 @@ test('the keyboard alone marks and removes', async ({ page, daemon }) => {
 	await is(true, async () => (await see.text('#list-state')).includes('No mail yet'), 'the empty list');
 });
 
+test('new mail does not hide what is wrong with a search', async ({ page, daemon }) => {
+	const see = look(page);
+	await visit(page, daemon.web, '?q=from%3Anorthwind');
+	await is(3, see.rows, 'what is found');
+	let isFirst = true;
+	await page.route(/tag%3Ax/, async (route) => {
+		if (!isFirst) return route.continue();
+		// This answer never comes: the list is asked for again because of the mail.
+		isFirst = false;
+		return daemon.deliver([simple('New')]);
+	});
+	await page.keyboard.press('/');
+	await page.keyboard.press('End');
+	await page.keyboard.type(' tag:x');
+	await is(true, async () => (await see.text('#search-error')).length > 10, 'a search that is none');
+	await is(0, see.rows, 'the rows of a search that is none');
+});
+
 test('the keyboard alone searches, asks for help and reaches everything', async ({ page, daemon }) => {
 	const see = look(page);
 	await visit(page, daemon.web);

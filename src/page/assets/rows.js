@@ -19,6 +19,7 @@ export const marked = new Set();
 export let total = 0;
 
 let place;
+let isNew = true; // until listed
 let messages = new Map(); // by their number
 let current = -1;
 let openID = '';
@@ -39,14 +40,15 @@ export function start(handlers) {
 
 export function show(newPlace) {
 	place = newPlace;
+	isNew = true;
 	current = -1;
 	marked.clear();
 	box.ariaBusy = true;
-	return load(true);
+	return load();
 }
 
-/** Reads the list again. What is in sight stays where it is. */
-export async function load(isNew = false) {
+/** Reads the list again. What is in sight stays there. */
+export async function load() {
 	loading.abort();
 	loading = new AbortController();
 	const { signal } = loading;
@@ -67,6 +69,7 @@ export async function load(isNew = false) {
 		resize();
 		if (isNew) box.scrollTop = 0;
 		else if (moved) box.scrollTop += moved * height;
+		isNew = false;
 		on.list(answer);
 		render();
 	} catch (error) {
