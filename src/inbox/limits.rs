@@ -35,6 +35,10 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
+/// If a mailbox cannot be listed and that took so long, no other is listed for the same request: it
+/// would take as long, and other requests wait.
+pub const STUCK_AFTER: Duration = Duration::from_secs(1);
+
 /// How long no mailbox is listed after mailboxes were. Lists of the mail of tests that run in
 /// parallel hardly wait. In a flood, lists take a fortieth of a processor, and SMTP seldom waits
 /// for a directory that is being read; nobody can read what comes then, and it may take two seconds

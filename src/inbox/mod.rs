@@ -16,7 +16,7 @@
 //!
 //! # Failures
 //! A mailbox that cannot be read is listed as it was before, or left out if that is not known, and
-//! the list says that it is partial.
+//! the list says that it is partial. The store's observer is told why, once until it can be read.
 
 mod bodies;
 mod content;
@@ -75,6 +75,7 @@ pub struct Inbox {
     scan: Mutex<Scan>,
     summaries: Mutex<Summaries>,
     marks: Mutex<Marks>,
+    told: Mutex<Told>,
 }
 
 /// What is known of the mailboxes.
@@ -93,6 +94,9 @@ struct Scan {
     is_partial: bool,
     others: Others,
 }
+
+/// Mailboxes of which the observer was told that not all is shown; `None` stands for domains.
+type Told = BTreeSet<Option<MailboxName>>;
 
 /// All messages at one moment.
 #[derive(Clone, Debug)]
@@ -156,7 +160,19 @@ impl Inbox {
             scan: Mutex::new(scan),
             summaries: Mutex::new(Summaries::within(memory.summaries)),
             marks: Mutex::default(),
+            told: Mutex::default(),
         }
+    }
+
+    /// Tells the observer that a mailbox, or a domain, is not shown as it is, unless it was told.
+    fn tell_hidden(&self, mailbox: Option<&MailboxName>, error: Option<&Error>) {
+        if self.told.lock().insert(mailbox.cloned()) {
+            self.store.tell_hidden(mailbox, error);
+        }
+    }
+
+    fn is_shown(&self, mailbox: Option<&MailboxName>) {
+        self.told.lock().remove(&mailbox.cloned());
     }
 
     /// Checks that messages can be stored now.
@@ -261,10 +277,18 @@ impl Inbox {
         if has_missed || is_due {
             self.look_at_all(scan, has_missed, &mut changed)?;
         }
+        let mut is_stuck = false;
         for mailbox in changed {
+            if is_stuck {
+                // Listed by a later request: without a stamp it counts as changed.
+                scan.stamps.remove(&mailbox);
+                continue;
+            }
             // What is new to a first look, or was missed, says nothing about who has done it.
             let reported = (!is_first && !has_missed).then_some(&reported);
-            self.renew(scan, mailbox, reported);
+            let before = self.clock.now();
+            let is_read = self.renew(scan, &mailbox, reported);
+            is_stuck = !is_read && self.is_long_since(before);
         }
         let end = self.clock.now();
         let listing = end.saturating_duration_since(begin);
@@ -299,6 +323,10 @@ impl Inbox {
         has_waited
     }
 
+    fn is_long_since(&self, before: Instant) -> bool {
+        self.clock.now().saturating_duration_since(before) >= limits::STUCK_AFTER
+    }
+
     /// Which mailboxes are there, and which `changed` by their stamps.
     fn look_at_all(
         &self,
@@ -309,21 +337,31 @@ impl Inbox {
         scan.looked = Some(self.clock.now());
         scan.others.whole_look();
         let mut present = BTreeSet::new();
-        let is_whole = self.store.each_mailbox(&mut |mailbox| {
+        let hidden = self.store.each_mailbox(&mut |mailbox| {
             present.insert(mailbox);
         })?;
-        scan.is_partial = !is_whole;
-        if is_whole {
+        scan.is_partial = hidden.is_some();
+        if let Some(error) = hidden {
+            self.tell_hidden(None, Some(&error));
+        } else {
+            self.is_shown(None);
             let gone = scan.index.mailboxes().keys();
             let gone: Vec<_> = gone.filter(|it| !present.contains(*it)).cloned().collect();
             for mailbox in gone {
                 scan.index.remove(&mailbox);
                 scan.stamps.remove(&mailbox);
                 scan.others.gone(&mailbox);
+                self.is_shown(Some(&mailbox));
             }
         }
         for mailbox in present {
+            let before = self.clock.now();
             let stamp = self.store.stamp(&mailbox).ok();
+            if stamp.is_none() && self.is_long_since(before) {
+                // The others would take as long: all stay as they are.
+                scan.is_partial = true;
+                break;
+            }
             let known = scan.stamps.get(&mailbox);
             if has_missed || stamp.is_none() || stamp.as_ref() != known {
                 changed.insert(mailbox);
@@ -333,25 +371,34 @@ impl Inbox {
     }
 
     /// Lists a mailbox again. If it is known what the store has `reported`, what others have done
-    /// is noted.
-    fn renew(&self, scan: &mut Scan, mailbox: MailboxName, reported: Option<&Reported>) {
+    /// is noted. Returns whether it could be read.
+    fn renew(&self, scan: &mut Scan, mailbox: &MailboxName, reported: Option<&Reported>) -> bool {
         // Taken before the listing: a change during it gives another stamp.
-        let stamp = self.store.stamp(&mailbox).ok();
-        let known = scan.index.mailboxes().get(&mailbox);
+        let stamp = self.store.stamp(mailbox).ok();
+        let known = scan.index.mailboxes().get(mailbox);
         let known = known.map(Vec::as_slice).unwrap_or_default();
-        scan.stamps.remove(&mailbox);
-        let has_all = if let Ok((messages, steps)) = self.seen(&mailbox, known) {
-            if let Some(reported) = reported {
-                scan.others.shown(&mailbox, steps, reported);
-            }
-            scan.stamps.extend(stamp.map(|it| (mailbox.clone(), it)));
-            scan.index.put(mailbox, messages)
-        } else {
+        scan.stamps.remove(mailbox);
+        let (messages, steps) = match self.seen(mailbox, known) {
+            Ok(seen) => seen,
             // Its messages are most probably still there: other requests may have taken all the
             // memory for listings, or a program renames them at this moment.
-            false
+            Err(error) => {
+                scan.is_partial = true;
+                self.tell_hidden(Some(mailbox), Some(&error));
+                return false;
+            }
         };
-        scan.is_partial |= !has_all;
+        if let Some(reported) = reported {
+            scan.others.shown(mailbox, steps, reported);
+        }
+        scan.stamps.extend(stamp.map(|it| (mailbox.clone(), it)));
+        if scan.index.put(mailbox.clone(), messages) {
+            self.is_shown(Some(mailbox));
+        } else {
+            scan.is_partial = true;
+            self.tell_hidden(Some(mailbox), None);
+        }
+        true
     }
 
     /// The messages of a mailbox, and which of them came or went since they were `known`; the time
@@ -509,7 +556,10 @@ impl Reading<'_> {
             match message {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) | Err(Error::MessageGone { .. }) => {}
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    self.inbox.tell_hidden(Some(mailbox), Some(&error));
+                    failed = Some(error);
+                }
             }
         }
         failed.map_or(Ok(None), Err)

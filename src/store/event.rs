@@ -34,6 +34,14 @@ pub enum Event<'a> {
         /// Why.
         error: &'a super::Error,
     },
+    /// The inbox cannot show everything that is there. It is told once for each mailbox, until that
+    /// can be shown again.
+    MailHidden {
+        /// Which mailbox; `None` if whole domains are missing.
+        mailbox: Option<&'a MailboxName>,
+        /// Why; `None` if there are too many messages.
+        error: Option<&'a super::Error>,
+    },
     /// Mail can be put into it again, and the messages that waited for it are there.
     MailboxCured {
         /// Which one.
@@ -147,7 +155,8 @@ impl Event<'_> {
             Self::StandbysDiffer { .. } => Severity::Warning,
             #[cfg(feature = "postgres")]
             Self::DatabaseLost { .. } => Severity::Alarm,
-            Self::MailboxAiling { .. }
+            Self::MailHidden { .. }
+            | Self::MailboxAiling { .. }
             | Self::NotDelivered { .. }
             | Self::JournalFailed {
                 is_out_of_order: false,
@@ -173,6 +182,9 @@ impl Event<'_> {
         if let Self::DatabaseLost { error } = self {
             return Some(error);
         }
+        if let Self::MailHidden { error, .. } = self {
+            return *error;
+        }
         let (Self::CheckpointFailed { error }
         | Self::JournalFailed { error, .. }
         | Self::MailboxAiling { error, .. }
@@ -186,10 +198,35 @@ impl Event<'_> {
 
     /// What can be done about it, as a sentence, if that is known.
     pub fn cure(&self) -> Option<&'static str> {
-        let Self::MailboxAiling { error, .. } = self else {
+        let (Self::MailboxAiling { error, .. }
+        | Self::MailHidden {
+            error: Some(error), ..
+        }) = self
+        else {
             return None;
         };
         Some(error.cure()).filter(|cure| !cure.is_empty())
+    }
+
+    /// Writes what is not shown.
+    fn say_hidden(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::MailHidden { mailbox, error } = self else {
+            return Ok(());
+        };
+        let Some(mailbox) = mailbox else {
+            return f.write_str("the inbox cannot show all mailboxes");
+        };
+        if error.is_some() {
+            return write!(
+                f,
+                "the inbox cannot show all messages of the mailbox {mailbox}"
+            );
+        }
+        write!(
+            f,
+            "the inbox does not show the mailbox {mailbox}: there are too many messages for its \
+             memory"
+        )
     }
 
     /// Writes what a start has replayed.
@@ -276,6 +313,7 @@ impl fmt::Display for Event<'_> {
                     _ => write!(f, "; {waiting} messages wait for it"),
                 }
             }
+            Self::MailHidden { .. } => self.say_hidden(f),
             Self::MailboxCured { mailbox, delivered } => {
                 write!(f, "mail can be put into the mailbox {mailbox} again")?;
                 match delivered {

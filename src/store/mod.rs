@@ -292,13 +292,20 @@ impl MessageStore {
         Ok(mailboxes)
     }
 
-    /// Passes each mailbox to `visit`, in no particular order. A domain that cannot be read is left
-    /// out, and then the result is false.
+    /// Passes each mailbox to `visit`, in no particular order. Domains that cannot be read are left
+    /// out, and then the result is the error of one of them.
     ///
     /// # Errors
     /// [`Error::Io`] if the mailboxes cannot be listed now.
-    pub fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
+    pub fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<Option<Error>, Error> {
         on_kind!(&self.kind, it => it.each_mailbox(visit))
+    }
+
+    /// Tells the observer what somebody who looks at the mail does not see:
+    /// [`Event::MailHidden`].
+    pub fn tell_hidden(&self, mailbox: Option<&MailboxName>, error: Option<&Error>) {
+        let event = Event::MailHidden { mailbox, error };
+        on_kind!(&self.kind, it => it.observer().tell(&event));
     }
 
     /// The messages that `mailbox` has now, to be read only. This does not conflict with a session

@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc};
 
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
     clock::Clock,
     mail::{EntryId, MailboxName},
     mime::Summary,
-    store::{MessageStore, Settings},
+    store::{MessageStore, Observer, Settings},
 };
 
 struct World {
@@ -81,6 +82,48 @@ fn seen(number: u64, arrived: u64) -> Seen {
         arrived,
         octets: 1,
     }
+}
+
+/// What the observer is told is in the log: whoever sees a partial list finds out why.
+#[expect(clippy::disallowed_methods, reason = "another program does this")]
+#[test]
+fn what_cannot_be_shown_is_told_once_until_it_can() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("mail");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut settings = Settings::new(&root, "host.example");
+    let of_observer = Arc::clone(&told);
+    settings.observer = Observer::new(move |event| {
+        let error = event.error().map(ToString::to_string);
+        of_observer.lock().push(format!("{event}: {error:?}"));
+    });
+    let store = Arc::new(MessageStore::open(settings, Clock::system()).unwrap());
+    let inbox = Inbox::of(Arc::clone(&store), Clock::system(), Memory::default());
+    let world = World {
+        directory,
+        store,
+        inbox,
+    };
+    world.deliver("Subject: one\n\n", &["ann@a.example", "bob@b.example"]);
+    assert_eq!(world.shown().len(), 1);
+    let told = || std::mem::take(&mut *told.lock());
+    told();
+    let (broken, away) = (root.join("a.example/ann/new"), root.join("a.example/away"));
+    fs::rename(&broken, &away).unwrap();
+    fs::write(&broken, "").unwrap();
+    for _ in 0..2 {
+        world.inbox.scan.lock().looked = None;
+        assert!(world.inbox.list().unwrap().is_partial);
+    }
+    let told_once = told();
+    assert_eq!(told_once.len(), 1, "{told_once:?}");
+    assert!(told_once[0].contains("all messages of the mailbox ann@a.example"));
+    assert!(told_once[0].contains("cannot read"), "{told_once:?}");
+    fs::remove_file(&broken).unwrap();
+    fs::rename(&away, &broken).unwrap();
+    world.inbox.scan.lock().looked = None;
+    assert_eq!(world.shown().len(), 1);
+    assert_eq!(told().len(), 0);
 }
 
 #[test]

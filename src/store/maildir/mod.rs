@@ -198,7 +198,7 @@ use crate::{
     fs::{Fs, Kind, if_there},
     mail::{EntryId, MailboxName},
     store::{
-        Cursor, Durability, Error, Event, Missed, Room, Settings, Watch,
+        Cursor, Durability, Error, Event, Missed, Observer, Room, Settings, Watch,
         hub::Hub,
         limits, name,
         quota::Quota,
@@ -467,25 +467,35 @@ impl MaildirStore {
         }
     }
 
-    pub(super) fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
+    pub(super) fn observer(&self) -> &Observer {
+        &self.open.observer
+    }
+
+    pub(super) fn each_mailbox(
+        &self,
+        visit: &mut dyn FnMut(MailboxName),
+    ) -> Result<Option<Error>, Error> {
         let disk = &self.open.disk;
-        let mut is_complete = true;
+        let mut failed = None;
         for domain in aside::directories_in(disk, &disk.root)? {
             let Some(decoded) = layout::decoded(&domain) else {
                 continue;
             };
             let path = disk.root.join(&domain);
-            let Ok(local_parts) = aside::directories_in(disk, &path) else {
+            let local_parts = match aside::directories_in(disk, &path) {
+                Ok(local_parts) => local_parts,
                 // A broken domain does not hide the others.
-                is_complete = false;
-                continue;
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
             };
             let local_parts = local_parts.iter().filter_map(|name| layout::decoded(name));
             let mailboxes = local_parts
                 .filter_map(|local_part| MailboxName::from_canonical(&local_part, &decoded));
             mailboxes.for_each(&mut *visit);
         }
-        Ok(is_complete)
+        Ok(failed)
     }
 
     pub(super) fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {

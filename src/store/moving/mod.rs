@@ -118,9 +118,8 @@ impl Move {
     /// Any [`Error`]: run it again when its cause is gone.
     pub fn run(&self, note: &mut dyn FnMut(&Moved)) -> Result<Moved, Error> {
         let mut mailboxes = Vec::new();
-        if !self.from.each_mailbox(&mut |it| mailboxes.push(it))? {
-            let reason = "some of them cannot be read: see who owns their directories";
-            return Err(Error::other("list the mailboxes of", "the source", reason));
+        if let Some(error) = self.from.each_mailbox(&mut |it| mailboxes.push(it))? {
+            return Err(error);
         }
         mailboxes.sort_unstable();
         let mut moved = Moved {

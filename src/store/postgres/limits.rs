@@ -79,6 +79,10 @@ pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long everything else may take that somebody waits for: some clients of POP3 wait a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// How long looking at a mailbox may take: whoever looks can show what was there before, and others
+/// wait meanwhile.
+pub(super) const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long the standbys may take before this node counts as not ready: less than whoever asks
 /// waits, such as the health check of a container.
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(3);

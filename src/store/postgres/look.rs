@@ -21,7 +21,7 @@ use crate::{
 use super::{
     connection::{Ask, Value},
     lanes::{Purpose, after},
-    limits::ANSWER_TIMEOUT,
+    limits::LOOK_TIMEOUT,
     listing::Listing,
     maildrop::checked,
     message::Message,
@@ -44,7 +44,7 @@ pub(in crate::store) struct Look {
 impl Look {
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
         check_name(mailbox)?;
-        let deadline = after(&store.clock, ANSWER_TIMEOUT);
+        let deadline = after(&store.clock, LOOK_TIMEOUT);
         let (of_task, name) = (Arc::clone(store), mailbox.clone());
         let listed = store
             .lanes
@@ -118,7 +118,7 @@ pub(in crate::store) struct Stamp {
 impl Stamp {
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
         check_name(mailbox)?;
-        let deadline = after(&store.clock, ANSWER_TIMEOUT);
+        let deadline = after(&store.clock, LOOK_TIMEOUT);
         let name = mailbox.clone();
         let read = store.lanes.run(Purpose::Read, deadline, move |connection| {
             let values = [Value::Text(name.domain()), Value::Text(name.local_part())];

@@ -69,8 +69,8 @@ use crate::{
     fs::Fs,
     mail::{EntryId, MailboxName},
     store::{
-        Cursor, Database, Error, Event, Missed, Room, Settings, Watch, hub::Hub, maildir::Corner,
-        quota::Quota, sync::fill_random,
+        Cursor, Database, Error, Event, Missed, Observer, Room, Settings, Watch, hub::Hub,
+        maildir::Corner, quota::Quota, sync::fill_random,
     },
 };
 
@@ -84,7 +84,7 @@ pub(super) use message::Message;
 use connection::{Failure, Row, UUID_OCTETS, Value};
 use lanes::{Lanes, Purpose, after};
 use lease::Lease;
-use limits::{ANSWER_TIMEOUT, NAMES_INTERVAL, READY_TIMEOUT, START_TIMEOUT};
+use limits::{ANSWER_TIMEOUT, LOOK_TIMEOUT, NAMES_INTERVAL, READY_TIMEOUT, START_TIMEOUT};
 use open::{OpenStore, check_name};
 use proof::{Copies, certain, n_members, n_standbys, unexpected};
 use schema::Unusable;
@@ -295,9 +295,10 @@ impl PostgresStore {
         &self,
         statement: &'static connection::Statement,
         words: Vec<String>,
+        patience: Duration,
         says: impl Fn(&Row) -> Option<T> + Send + 'static,
     ) -> Result<Vec<T>, Error> {
-        let deadline = after(&self.open.clock, ANSWER_TIMEOUT);
+        let deadline = after(&self.open.clock, patience);
         let read = self
             .open
             .lanes
@@ -313,7 +314,9 @@ impl PostgresStore {
     pub(super) fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
         check_name(mailbox)?;
         let words = [mailbox.domain(), mailbox.local_part()].map(str::to_owned);
-        let found = self.read(&HAS_MAILBOX, words.to_vec(), |row| row.bool(0))?;
+        let found = self.read(&HAS_MAILBOX, words.to_vec(), ANSWER_TIMEOUT, |row| {
+            row.bool(0)
+        })?;
         Ok(found.contains(&true))
     }
 
@@ -324,20 +327,32 @@ impl PostgresStore {
     ) -> Result<Vec<MailboxName>, Error> {
         let local_part = local_part.to_ascii_lowercase();
         let text = |row: &Row| row.text(0).map(str::to_owned);
-        let domains = self.read(&WITH_LOCAL_PART, vec![local_part.clone()], text)?;
+        let domains = self.read(
+            &WITH_LOCAL_PART,
+            vec![local_part.clone()],
+            ANSWER_TIMEOUT,
+            text,
+        )?;
         let mailboxes = domains.iter();
         let mailboxes =
             mailboxes.filter_map(|domain| MailboxName::from_canonical(&local_part, domain));
         Ok(mailboxes.collect())
     }
 
-    pub(super) fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
+    pub(super) fn observer(&self) -> &Observer {
+        &self.open.observer
+    }
+
+    pub(super) fn each_mailbox(
+        &self,
+        visit: &mut dyn FnMut(MailboxName),
+    ) -> Result<Option<Error>, Error> {
         let mut last = [String::new(), String::new()];
         loop {
             let texts = |row: &Row| Some([row.text(0)?.to_owned(), row.text(1)?.to_owned()]);
-            let found = self.read(&MAILBOXES, last.to_vec(), texts)?;
+            let found = self.read(&MAILBOXES, last.to_vec(), LOOK_TIMEOUT, texts)?;
             let Some(end) = found.last() else {
-                return Ok(true);
+                return Ok(None);
             };
             last.clone_from(end);
             for [domain, local_part] in &found {
