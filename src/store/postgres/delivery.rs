@@ -12,12 +12,18 @@
 //!   names. Content that is there already is not delivered again, so a message that was fetched and
 //!   removed meanwhile does not come back (I2), and none is delivered twice.
 //! - What is not acknowledged is in every mailbox or in none (I5).
+//! - A mailbox that somebody has locked in the database holds up its own messages only: a delivery
+//!   waits two seconds for it, and then fails alone.
 //!
 //! # Known limits
 //! After an error the message may have been delivered, if the database did not say so in time, or
 //! be delivered later (`doubts.rs`).
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use crate::{
     mail::{EntryId, MailboxName},
@@ -32,7 +38,7 @@ use super::{
     outbox::Letter,
     proof::{certain, unexpected},
     statements,
-    writing::{self, Contents},
+    writing::{self, Contents, PATIENCE},
 };
 
 /// What was being done when a delivery failed.
@@ -222,7 +228,7 @@ impl Delivery {
                     make_mailboxes(&of_task, connection, mailboxes.iter(), deadline)?;
                     let message = (&*name, size, &*mailboxes);
                     writing::complete(&of_task, connection, message, deadline)
-                        .inspect_err(|failure| is_open |= failure.leaves_open())
+                        .map_err(|failure| noted(failure, &mut is_open))
                 });
                 let id = EntryId::own(serial.nonce, serial.counter);
                 conclude(&of_task, (done.is_ok(), is_open), (&name, id, &mailboxes));
@@ -270,11 +276,73 @@ fn conclude(
 /// Delivers the messages that wait.
 fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
     let mut letters = store.outbox.take();
-    // Whoever has sent an older one does not wait for so long.
-    let Some(deadline) = letters.iter().map(|letter| letter.deadline).max() else {
+    if letters.is_empty() {
         return;
-    };
+    }
+    let (delivered, is_open) = attempt(store, lane, &mut letters);
+    if letters.len() > 1 && is_locked(&delivered) {
+        return deliver_each(store, lane, letters);
+    }
+    for letter in letters {
+        settle(store, &letter, &delivered, is_open);
+    }
+}
+
+/// Delivers messages one after another, of which at least one is for a mailbox that somebody has
+/// locked, so that the others do not fail with it.
+fn deliver_each(store: &OpenStore, lane: &mut Lane, letters: Vec<Letter>) {
+    let mut locked: HashMap<MailboxName, Failure> = HashMap::new();
+    for mut letter in letters {
+        let known = letter.mailboxes.iter().find_map(|it| locked.get(it));
+        let (delivered, is_open) = match known {
+            Some(failure) => (Err(failure.clone()), false),
+            None => attempt(store, lane, std::slice::from_mut(&mut letter)),
+        };
+        if let (Err(failure), [mailbox]) = (&delivered, &*letter.mailboxes)
+            && is_locked(&delivered)
+        {
+            locked.insert(mailbox.clone(), failure.clone());
+        }
+        settle(store, &letter, &delivered, is_open);
+    }
+}
+
+/// Whether nothing was delivered because somebody has locked a mailbox.
+fn is_locked(delivered: &Result<(), Failure>) -> bool {
+    matches!(delivered, Err(Failure::Refused(refusal)) if refusal.is_locked())
+}
+
+/// Tells everybody what has become of a message.
+fn settle(store: &OpenStore, letter: &Letter, delivered: &Result<(), Failure>, is_open: bool) {
+    let message = (&*letter.name, letter.id(), &*letter.mailboxes);
+    conclude(store, (delivered.is_ok(), is_open), message);
+    letter.slot.put(delivered.clone());
+}
+
+/// Notes whether a failed attempt leaves the outcome open.
+fn noted(failure: Failure, is_open: &mut bool) -> Failure {
+    *is_open |= failure.leaves_open();
+    match failure {
+        // An earlier attempt may have the lock, and may yet succeed: try again.
+        Failure::Refused(refusal) if *is_open && refusal.is_locked() => {
+            Failure::unknown(refusal.to_string())
+        }
+        Failure::NotSent(_) | Failure::Refused(_) | Failure::Unknown(_) | Failure::Waiting => {
+            failure
+        }
+    }
+}
+
+/// Tries to deliver `letters` until it is done or fails. Also returns whether the outcome is open.
+fn attempt(
+    store: &OpenStore,
+    lane: &mut Lane,
+    letters: &mut [Letter],
+) -> (Result<(), Failure>, bool) {
     let begin = lane.clock().now();
+    // Whoever has sent an older one does not wait for so long.
+    let deadline = letters.iter().map(|letter| letter.deadline).max();
+    let deadline = deadline.unwrap_or(begin);
     let (mut n_attempts, mut is_open) = (0_u32, false);
     let delivered = lane.attempt(deadline, &mut |connection| {
         n_attempts = n_attempts.saturating_add(1);
@@ -284,8 +352,7 @@ fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
                 letter.name = store.name_of(letter.serial);
             }
         });
-        put(store, connection, &letters, deadline)
-            .inspect_err(|failure| is_open |= failure.leaves_open())
+        put(store, connection, letters, deadline).map_err(|failure| noted(failure, &mut is_open))
     });
     let took = lane.clock().now().saturating_duration_since(begin);
     if n_attempts > 1 {
@@ -300,11 +367,7 @@ fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
         }
         Err(_) => store.counters.commit_failures.increment(),
     }
-    for letter in letters.drain(..) {
-        let message = (&*letter.name, letter.id(), &*letter.mailboxes);
-        conclude(store, (delivered.is_ok(), is_open), message);
-        letter.slot.put(delivered.clone());
-    }
+    (delivered, is_open)
 }
 
 /// Puts messages into their mailboxes.
@@ -339,8 +402,8 @@ fn put(
             Value::Texts(&of_message),
         ],
     };
-    let terms = store.terms(deadline, (0, 3));
-    let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
-    let row = answer.row(0).ok_or_else(unexpected)?;
+    let terms = store.terms(deadline, (1, 3));
+    let answer = certain(connection, &[PATIENCE, ask], terms, &mut |_, _| true)?;
+    let row = answer.row(1).ok_or_else(unexpected)?;
     writing::check_whole(store, row.bool(2))
 }

@@ -416,6 +416,48 @@ fn a_claim_sees_the_lease_of_the_one_it_has_waited_for() {
     });
 }
 
+/// Somebody who works with the tables has locked a mailbox: its messages fail soon, and no others.
+#[test]
+fn a_locked_mailbox_holds_up_its_own_messages_only() {
+    const LOCK: &str = "begin; select from mailbox where local = 'ann' for update;
+        do $$ begin while exists (select from gate) loop perform pg_sleep(0.01); end loop; end $$;
+        commit";
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let node = place.open();
+    let bob = MailboxName::from_canonical("bob", "example.com").unwrap();
+    for mailbox in [&ann(), &bob] {
+        node.deliver(b"first\n", mailbox).unwrap();
+    }
+    place.sql("create table gate as select 1");
+    let delivered = thread::scope(|scope| {
+        scope.spawn(|| place.sql(LOCK));
+        place.await_that(
+            "select count(*) from pg_locks where mode = 'RowShareLock' and granted
+                and relation = 'mailbox'::regclass",
+            "1",
+        );
+        let large = b"large\n".repeat(100_000);
+        let deliver = |number: usize| {
+            let content = if number < 2 { &*large } else { b"small\n" };
+            let is_locked = number.is_multiple_of(2);
+            let mailbox = if is_locked { ann() } else { bob.clone() };
+            let node = &node;
+            let content = content.to_vec();
+            scope.spawn(move || (is_locked, node.deliver(&content, &mailbox)))
+        };
+        let deliveries: Vec<_> = (0..12).map(deliver).collect();
+        let delivered = deliveries.into_iter().map(|it| it.join().unwrap());
+        let delivered: Vec<_> = delivered.collect();
+        place.sql("delete from gate");
+        delivered
+    });
+    for (is_locked, delivered) in delivered {
+        assert_eq!(delivered.is_err(), is_locked, "{delivered:?}");
+    }
+    node.deliver(b"last\n", &ann()).unwrap();
+}
+
 /// A lease counts by the clock of the server, whatever time it is here.
 #[test]
 fn a_lease_goes_by_the_clock_of_the_server() {

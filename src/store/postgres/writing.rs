@@ -10,7 +10,14 @@ use super::{
     limits::{MAILBOXES_AT_ONCE, PART_OCTETS},
     open::OpenStore,
     proof::{certain, unexpected},
-    statements::{ADD_PARTS, COMPLETE, MAKE_MAILBOX},
+    statements::{ADD_PARTS, COMPLETE, LOCK_TIMEOUT, MAKE_MAILBOX},
+};
+
+/// The transaction does not wait for locks for more than two seconds. facteur itself has no lock
+/// that keeps messages out of a mailbox, but somebody who works with the tables may.
+pub(super) const PATIENCE: Ask<'static> = Ask {
+    statement: &LOCK_TIMEOUT,
+    values: &[],
 };
 
 /// Contents as the columns of a statement.
@@ -117,9 +124,9 @@ pub(super) fn complete(
             Value::Texts(&locals),
         ],
     };
-    let terms = store.terms(deadline, (0, 4));
-    let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
-    let row = answer.row(0).ok_or_else(unexpected)?;
+    let terms = store.terms(deadline, (1, 4));
+    let answer = certain(connection, &[PATIENCE, ask], terms, &mut |_, _| true)?;
+    let row = answer.row(1).ok_or_else(unexpected)?;
     check_whole(store, row.bool(2))?;
     if row.bool(3) != Some(true) {
         return Err(Failure::unknown("parts of the message are missing"));
