@@ -101,6 +101,17 @@ impl Store {
         let ca = read(&self.ca, name_of("store.ca"), read_octets)?;
         let certificate = read(&self.certificate, name_of("store.certificate"), read_octets)?;
         let key = read(&self.key, name_of("store.key"), read_octets)?;
+        let alone = match (&certificate, &key) {
+            (Some(_), None) => Some(("store.certificate", "store.key")),
+            (None, Some(_)) => Some(("store.key", "store.certificate")),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        if let Some((name, missing)) = alone {
+            return Err(Error::Variable {
+                name: name_of(name).to_owned(),
+                reason: format!("{} is needed with it", name_of(missing)),
+            });
+        }
         let secrets = Secrets {
             password: password
                 .as_ref()

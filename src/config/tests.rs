@@ -767,4 +767,10 @@ fn the_error_about_a_file_of_the_database_names_its_key() {
             format!("store.{key}: cannot read /missing")
         );
     }
+    let text = "[store]\npostgres = \"host=/run dbname=mail user=facteur\"\nkey = \"/dev/null\"\n";
+    let error = parse(text).unwrap().database().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "store.key: store.certificate is needed with it"
+    );
 }

@@ -304,7 +304,7 @@ pub(super) fn checked(
         return Err(Error::ListingTooLarge { path });
     }
     if let Some(name) = listing.strange() {
-        let reason = format!("a message has a name that no facteur gives: {name:?}");
+        let reason = format!("a message has a name or a size that no facteur gives: {name:?}");
         return Err(Error::other("list the messages of", path, reason));
     }
     Ok(listing)

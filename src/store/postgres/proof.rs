@@ -57,12 +57,16 @@ pub(super) fn n_standbys(names: &str) -> u64 {
     number.parse().unwrap_or(u64::MAX)
 }
 
-/// How many members `synchronous_standby_names` has, if it can be told.
+/// How many members `synchronous_standby_names` has. A member `*` is any number of standbys.
 pub(super) fn n_members(names: &str) -> usize {
     let list = names.split_once('(').map_or(names, |(_, list)| list);
-    list.split(',')
-        .filter(|name| !name.trim().is_empty())
-        .count()
+    let members = list.trim().trim_end_matches(')').split(',');
+    let members = members.map(|name| name.trim().trim_matches('"'));
+    let mut members = members.filter(|name| !name.is_empty());
+    if members.clone().any(|name| name == "*") {
+        return usize::MAX;
+    }
+    members.by_ref().count()
 }
 
 impl Demand {
@@ -192,10 +196,13 @@ fn await_proof(
             return Ok(());
         }
         let left = terms.deadline.saturating_duration_since(terms.clock.now());
-        if left.is_zero() {
-            return Err(Failure::unknown("the standbys do not have it"));
+        if left <= pause {
+            let names = standing.names;
+            return Err(Failure::unknown(format!(
+                "the standbys ({names}) do not have it"
+            )));
         }
-        terms.clock.pause(pause.min(left));
+        terms.clock.pause(pause);
         pause = pause.saturating_mul(2).min(PROOF_PAUSE_MAX);
         let asked = connection.ask(&PROOF, &[Value::Int(place)], terms.deadline);
         proved = asked.map_err(doubted)?;
@@ -237,10 +244,8 @@ fn warning_of(answer: &Answer) -> Option<&str> {
 /// The failure of a proof, as that of what was to be proved.
 fn doubted(failure: Failure) -> Failure {
     match failure {
-        Failure::Waiting => failure,
-        Failure::NotSent(_) | Failure::Refused(_) | Failure::Unknown(_) => {
-            Failure::unknown(failure.to_string())
-        }
+        Failure::Waiting | Failure::Unknown(_) => failure,
+        Failure::NotSent(_) | Failure::Refused(_) => Failure::unknown(failure.to_string()),
     }
 }
 
@@ -259,7 +264,8 @@ mod tests {
             ("", 0, 0),
             ("a", 1, 1),
             ("a, b", 1, 2),
-            ("*", 1, 1),
+            ("*", 1, usize::MAX),
+            ("ANY 2 (\"*\")", 2, usize::MAX),
             ("2 (a, b, c)", 2, 3),
             ("FIRST 2 (a, b)", 2, 2),
             ("first 1(a)", 1, 1),

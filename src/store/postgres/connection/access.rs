@@ -134,7 +134,9 @@ fn words(text: &str) -> Result<Vec<(String, String)>, AccessError> {
                 Some(parts) => parts,
                 None => return wrong("a quote is not closed"),
             },
-            None => behind.split_once(' ').unwrap_or((behind, "")),
+            None => behind
+                .split_once(char::is_whitespace)
+                .unwrap_or((behind, "")),
         };
         found.push((key.trim().to_owned(), value.trim().to_owned()));
         rest = behind.trim_start();
@@ -390,7 +392,7 @@ mod tests {
     #[test]
     fn the_text_says_where_the_database_is() {
         let access = Access::parse(
-            "host=127.0.0.1,/run/postgresql port=5433 dbname='my mail' user=facteur \
+            "host=127.0.0.1,/run/postgresql port=5433\tdbname='my mail'\nuser=facteur\n\
              sslmode=disable",
             Secrets::default(),
         )

@@ -153,7 +153,9 @@ impl fmt::Display for Failure {
                     "it is not known whether the database has done it: {reason}"
                 )
             }
-            Self::Waiting => f.write_str("the database has not answered in time"),
+            Self::Waiting => f.write_str(
+                "the database has not answered in time: it may wait for a standby, or for a lock",
+            ),
         }
     }
 }
