@@ -176,6 +176,10 @@ fn serve(
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
     }
+    #[cfg(feature = "postgres")]
+    let name = database.as_ref().map(|it| it.access.database().to_owned());
+    #[cfg(not(feature = "postgres"))]
+    let name: Option<String> = None;
     let started = confinement.start_within(|| {
         let settings = store_settings(config, sockets.system());
         #[cfg(feature = "postgres")]
@@ -187,7 +191,10 @@ fn serve(
     });
     let (daemon, store) = started??;
     log_disk_space(&store);
-    let mail = std::path::absolute(&config.mail)?;
+    let mail = match name {
+        Some(name) => format!("in the database {name}"),
+        None => std::path::absolute(&config.mail)?.display().to_string(),
+    };
     let banner = Banner {
         daemon: &daemon,
         mail: &mail,

@@ -17,7 +17,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -675,7 +675,7 @@ pub struct Banner<'a> {
     /// The daemon.
     pub daemon: &'a Daemon,
     /// Where the mail is.
-    pub mail: &'a Path,
+    pub mail: &'a str,
 }
 
 impl fmt::Display for Banner<'_> {
@@ -693,7 +693,7 @@ impl fmt::Display for Banner<'_> {
                 writeln!(f, "{} off", endpoint.title)?;
             }
         }
-        writeln!(f, "mail {}", self.mail.display())?;
+        writeln!(f, "mail {}", self.mail)?;
         // In closed mode curl asks for the password.
         let table = self.daemon.accounts.table();
         let first = table.as_ref().and_then(|table| table.accounts().first());

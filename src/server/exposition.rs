@@ -162,7 +162,7 @@ const FAMILIES: &[Family] = &[
         "Operations of the store that failed.",
     ),
     row(
-        ("store", &["journaled", "direct"]),
+        ("store", &["journaled", "direct", "whole", "in_parts"]),
         ("store_messages_total", Counter),
         &["way"],
         "Messages by how they became durable.",
@@ -174,6 +174,30 @@ const FAMILIES: &[Family] = &[
         "Whether the store has a problem now.",
     ),
     row(
+        ("store", &["repeats"]),
+        ("store_repeats_total", Counter),
+        &[],
+        "Batches that were sent to the database again.",
+    ),
+    row(
+        ("store", &["waiting_connections"]),
+        ("store_waiting_connections", Gauge),
+        &[],
+        "Connections to the database that wait after their deadline.",
+    ),
+    row(
+        ("store", &["fences"]),
+        ("store_fences_total", Counter),
+        &[],
+        "Removals that were refused because another session may have had the mailbox.",
+    ),
+    row(
+        ("store", &["failovers"]),
+        ("store_failovers_total", Counter),
+        &[],
+        "How often another server has become the primary.",
+    ),
+    row(
         ("store", &[]),
         ("store_pending_messages", Gauge),
         &["state"],
@@ -183,7 +207,7 @@ const FAMILIES: &[Family] = &[
         ("commits", &["count"]),
         ("commits_total", Counter),
         &[],
-        "Syncs of the journal.",
+        "Syncs of the journal, or commits of the database.",
     ),
     row(
         ("commits", &["failures"]),
@@ -207,7 +231,7 @@ const FAMILIES: &[Family] = &[
         ("batches", &[]),
         ("batches_total", Counter),
         &["messages"],
-        "Syncs of the journal by how many messages they made durable.",
+        "Syncs of the journal, or commits of the database, by how many messages they made durable.",
     ),
     row(
         ("checkpoints", &["count"]),
@@ -312,6 +336,31 @@ mod tests {
         ] {
             assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
+    }
+
+    /// What a store in a database reports.
+    #[test]
+    fn messages_that_wait_are_no_family_of_other_numbers() {
+        let mut report = Report::default();
+        let numbers = [
+            "whole",
+            "repeats",
+            "waiting_connections",
+            "fences",
+            "failovers",
+        ];
+        report.add("store", numbers.map(|number| (number, 7)));
+        let text = exposition(&report);
+        for line in [
+            "facteur_store_messages_total{way=\"whole\"} 7",
+            "facteur_store_repeats_total 7",
+            "facteur_store_waiting_connections 7",
+            "facteur_store_fences_total 7",
+            "facteur_store_failovers_total 7",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
+        assert!(!text.contains("pending"), "{text}");
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl PostgresStore {
                 ("in_parts", counters.in_parts.value()),
                 ("repeats", counters.repeats.value()),
                 (
-                    "waiting",
+                    "waiting_connections",
                     u64::try_from(store.lanes.n_stuck()).unwrap_or(u64::MAX),
                 ),
                 ("fences", counters.fences.value()),
