@@ -196,8 +196,7 @@ fn await_proof(
             return Ok(());
         }
         let left = terms.deadline.saturating_duration_since(terms.clock.now());
-        // What is asked after the pause needs some time, too.
-        if left <= pause.saturating_mul(2) {
+        if left <= pause {
             let names = standing.names;
             return Err(Failure::unknown(format!(
                 "the standbys ({names}) do not have it"
