@@ -75,7 +75,8 @@ pub struct Inbox {
     scan: Mutex<Scan>,
     summaries: Mutex<Summaries>,
     marks: Mutex<Marks>,
-    told: Mutex<Told>,
+    /// Mailboxes of which the observer was told that not all of them is shown.
+    told: Mutex<BTreeSet<MailboxName>>,
 }
 
 /// What is known of the mailboxes.
@@ -92,11 +93,10 @@ struct Scan {
     /// No mailbox is listed before this.
     rests_until: Option<Instant>,
     is_partial: bool,
+    /// Whether the observer was told that domains are not shown.
+    are_domains_told: bool,
     others: Others,
 }
-
-/// Mailboxes of which the observer was told that not all is shown; `None` stands for domains.
-type Told = BTreeSet<Option<MailboxName>>;
 
 /// All messages at one moment.
 #[derive(Clone, Debug)]
@@ -152,6 +152,7 @@ impl Inbox {
             asked: None,
             rests_until: None,
             is_partial: false,
+            are_domains_told: false,
             others: Others::default(),
         };
         Self {
@@ -164,15 +165,21 @@ impl Inbox {
         }
     }
 
-    /// Tells the observer that a mailbox, or a domain, is not shown as it is, unless it was told.
-    fn tell_hidden(&self, mailbox: Option<&MailboxName>, error: Option<&Error>) {
-        if self.told.lock().insert(mailbox.cloned()) {
-            self.store.tell_hidden(mailbox, error);
+    /// Tells the observer that a mailbox is not shown as it is, unless it was told.
+    fn tell_hidden(&self, mailbox: &MailboxName, error: Option<&Error>) {
+        if self.told.lock().insert(mailbox.clone()) {
+            self.store.tell_hidden(Some(mailbox), error);
         }
     }
 
-    fn is_shown(&self, mailbox: Option<&MailboxName>) {
-        self.told.lock().remove(&mailbox.cloned());
+    /// These mailboxes, with those at the end that could not be read before: one that takes long
+    /// must not keep the others from being read.
+    fn readable_first(&self, mailboxes: BTreeSet<MailboxName>) -> Vec<MailboxName> {
+        let told = self.told.lock();
+        let (hidden, mut all): (Vec<_>, Vec<_>) =
+            mailboxes.into_iter().partition(|it| told.contains(it));
+        all.extend(hidden);
+        all
     }
 
     /// Checks that messages can be stored now.
@@ -278,7 +285,7 @@ impl Inbox {
             self.look_at_all(scan, has_missed, &mut changed)?;
         }
         let mut is_stuck = false;
-        for mailbox in changed {
+        for mailbox in self.readable_first(changed) {
             if is_stuck {
                 // Listed by a later request: without a stamp it counts as changed.
                 scan.stamps.remove(&mailbox);
@@ -341,29 +348,34 @@ impl Inbox {
             present.insert(mailbox);
         })?;
         scan.is_partial = hidden.is_some();
+        let was_told = std::mem::replace(&mut scan.are_domains_told, hidden.is_some());
         if let Some(error) = hidden {
-            self.tell_hidden(None, Some(&error));
+            if !was_told {
+                self.store.tell_hidden(None, Some(&error));
+            }
         } else {
-            self.is_shown(None);
             let gone = scan.index.mailboxes().keys();
             let gone: Vec<_> = gone.filter(|it| !present.contains(*it)).cloned().collect();
             for mailbox in gone {
                 scan.index.remove(&mailbox);
                 scan.stamps.remove(&mailbox);
                 scan.others.gone(&mailbox);
-                self.is_shown(Some(&mailbox));
+                self.told.lock().remove(&mailbox);
             }
         }
-        for mailbox in present {
+        for mailbox in self.readable_first(present) {
             let before = self.clock.now();
-            let stamp = self.store.stamp(&mailbox).ok();
-            if stamp.is_none() && self.is_long_since(before) {
+            let stamp = self.store.stamp(&mailbox);
+            if let Err(error) = &stamp
+                && self.is_long_since(before)
+            {
                 // The others would take as long: all stay as they are.
                 scan.is_partial = true;
+                self.tell_hidden(&mailbox, Some(error));
                 break;
             }
             let known = scan.stamps.get(&mailbox);
-            if has_missed || stamp.is_none() || stamp.as_ref() != known {
+            if has_missed || stamp.ok().as_ref().is_none_or(|it| Some(it) != known) {
                 changed.insert(mailbox);
             }
         }
@@ -384,7 +396,7 @@ impl Inbox {
             // memory for listings, or a program renames them at this moment.
             Err(error) => {
                 scan.is_partial = true;
-                self.tell_hidden(Some(mailbox), Some(&error));
+                self.tell_hidden(mailbox, Some(&error));
                 return false;
             }
         };
@@ -393,10 +405,10 @@ impl Inbox {
         }
         scan.stamps.extend(stamp.map(|it| (mailbox.clone(), it)));
         if scan.index.put(mailbox.clone(), messages) {
-            self.is_shown(Some(mailbox));
+            self.told.lock().remove(mailbox);
         } else {
             scan.is_partial = true;
-            self.tell_hidden(Some(mailbox), None);
+            self.tell_hidden(mailbox, None);
         }
         true
     }
@@ -557,7 +569,7 @@ impl Reading<'_> {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) | Err(Error::MessageGone { .. }) => {}
                 Err(error) => {
-                    self.inbox.tell_hidden(Some(mailbox), Some(&error));
+                    self.inbox.tell_hidden(mailbox, Some(&error));
                     failed = Some(error);
                 }
             }

@@ -119,6 +119,9 @@ fn what_cannot_be_shown_is_told_once_until_it_can() {
     assert_eq!(told_once.len(), 1, "{told_once:?}");
     assert!(told_once[0].contains("all messages of the mailbox ann@a.example"));
     assert!(told_once[0].contains("cannot read"), "{told_once:?}");
+    let both = ["ann@a.example", "bob@b.example"].map(mailbox);
+    let order = world.inbox.readable_first(both.clone().into());
+    assert_eq!(order, [both[1].clone(), both[0].clone()]);
     fs::remove_file(&broken).unwrap();
     fs::rename(&away, &broken).unwrap();
     world.inbox.scan.lock().looked = None;
