@@ -62,11 +62,11 @@ pub(super) fn n_members(names: &str) -> usize {
     let list = names.split_once('(').map_or(names, |(_, list)| list);
     let members = list.trim().trim_end_matches(')').split(',');
     let members = members.map(|name| name.trim().trim_matches('"'));
-    let mut members = members.filter(|name| !name.is_empty());
-    if members.clone().any(|name| name == "*") {
+    let members: Vec<&str> = members.filter(|name| !name.is_empty()).collect();
+    if members.contains(&"*") {
         return usize::MAX;
     }
-    members.by_ref().count()
+    members.len()
 }
 
 impl Demand {

@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    net::{SocketAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -26,11 +26,9 @@ use super::super::limits::{PORT, SERVERS_MAX};
 pub(super) enum Server {
     /// On TCP.
     Tcp {
-        /// As it is configured.
-        host: String,
-        port: u16,
-        /// The same, for its certificate.
+        /// Its name, also for its certificate.
         name: ServerName<'static>,
+        port: u16,
         /// None as long as its name could not be resolved.
         addresses: Arc<Mutex<Vec<SocketAddr>>>,
     },
@@ -41,7 +39,7 @@ pub(super) enum Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port, .. } => write!(f, "{host} port {port}"),
+            Self::Tcp { name, port, .. } => write!(f, "{} port {port}", name.to_str()),
             Self::Local(path) => write!(f, "{}", path.display()),
         }
     }
@@ -277,15 +275,15 @@ impl Access {
         let mut unresolved = Vec::new();
         for server in &self.servers {
             let Server::Tcp {
-                host,
+                name,
                 port,
                 addresses,
-                ..
             } = server
             else {
                 continue;
             };
-            match resolve(host, *port) {
+            let host = name.to_str();
+            match resolve(&host, *port) {
                 Ok(found) if found.is_empty() => {
                     unresolved.push(format!("host={host}: it has no address"));
                 }
@@ -299,7 +297,7 @@ impl Access {
     /// Whether a server is named by something else than its address.
     pub fn has_names(&self) -> bool {
         self.servers.iter().any(|server| match server {
-            Server::Tcp { host, .. } => host.parse::<IpAddr>().is_err(),
+            Server::Tcp { name, .. } => matches!(name, ServerName::DnsName(_)),
             Server::Local(_) => false,
         })
     }
@@ -322,9 +320,8 @@ impl Access {
         };
         self.ports.push(port);
         self.servers.push(Server::Tcp {
-            host: host.to_owned(),
-            port,
             name,
+            port,
             addresses: Arc::default(),
         });
         Ok(())
