@@ -84,13 +84,10 @@ impl Store {
             if path.as_os_str().is_empty() {
                 return Ok(None);
             }
-            let done = read(path).map_err(|source| Error::Read {
-                path: path.to_owned(),
-                source,
-            });
-            done.map(Some).map_err(|error| Error::NamedBy {
+            let path = path.to_owned();
+            read(&path).map(Some).map_err(|source| Error::NamedBy {
                 name,
-                error: Box::new(error),
+                error: Box::new(Error::Read { path, source }),
             })
         }
         if self.postgres.is_empty() {

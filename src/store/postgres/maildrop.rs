@@ -41,7 +41,8 @@ use super::{
     open::{OpenStore, check_name},
     proof::{certain, unexpected},
     sessions::Claim,
-    statements::{self, LIST_CLAIMED, LOCK_MAILBOX, LOCK_TIMEOUT},
+    statements::{self, LIST_CLAIMED, LOCK_MAILBOX},
+    writing::PATIENCE,
 };
 
 /// What was being done when a maildrop could not be opened.
@@ -344,10 +345,7 @@ fn claim(
             &values
         };
     let asks = [
-        Ask {
-            statement: &LOCK_TIMEOUT,
-            values: &[],
-        },
+        PATIENCE,
         Ask {
             statement: &LOCK_MAILBOX,
             values: &[domain, local],

@@ -136,7 +136,7 @@ pub(super) fn prepare(
     Ok(names)
 }
 
-/// Connects to the primary, which may be starting, as may be what resolves its name.
+/// Connects to the primary. It may be starting, and so may what resolves its name.
 fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Connection, Failure> {
     let mut last = None;
     loop {

@@ -13,8 +13,8 @@ use super::{
     statements::{ADD_PARTS, COMPLETE, LOCK_TIMEOUT, MAKE_MAILBOX},
 };
 
-/// The transaction does not wait for locks for more than two seconds. facteur itself has no lock
-/// that keeps messages out of a mailbox, but somebody who works with the tables may.
+/// A transaction that begins with this waits for each lock for two seconds at most. facteur itself
+/// has no lock that keeps messages out of a mailbox, but somebody who works with the tables may.
 pub(super) const PATIENCE: Ask<'static> = Ask {
     statement: &LOCK_TIMEOUT,
     values: &[],
