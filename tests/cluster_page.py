@@ -15,8 +15,8 @@ facteur starts before the servers have names, and goes on when the primary is ba
 
 It needs root (servers run as the user postgres), Linux, PostgreSQL 15 or newer below
 /usr/lib/postgresql, openssl, util-linux and Python 3. Everything is in a temporary directory, and
-ends with it.
-The names of the page are those of addresses of this machine, in the mount namespace of the test.
+ends with it. In the mount namespace of the test, the names of the page are those of addresses of
+this machine.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Place:
         self.page = {name: self.replaced(name, text) for name, text in blocks().items()}
 
     def name_servers(self, **servers: str) -> None:
-        """Gives names to addresses, and takes all others."""
+        """Gives these names to addresses, and takes all others away."""
         lines = [f"{address} {name}\n" for name, address in servers.items()]
         # The file is mounted, so it is not replaced.
         (self.root / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
@@ -207,7 +207,7 @@ class Place:
     def facteur(
         self, configuration: str, meanwhile: Callable[[], None] | None = None
     ) -> Iterator[Facteur]:
-        """A facteur that is ready, after something was done."""
+        """A facteur that is ready; before that, `meanwhile` is called."""
         smtp, pop3, http = free_port(), free_port(), free_port()
         options = f"--smtp 127.0.0.1:{smtp} --pop3 127.0.0.1:{pop3} --http 127.0.0.1:{http}"
         ready = f"{self.root}/facteur --config {configuration} {options} check-ready"

@@ -346,8 +346,8 @@ impl fmt::Display for Error {
             ),
             Self::Served { path } => write!(
                 f,
-                "a facteur serves {}, or messages are being moved: stop that on all machines (what \
-                 was killed counts for another 10 seconds)",
+                "a facteur or another migrate uses {}: stop it on all machines (one that was \
+                 killed counts for another 10 seconds)",
                 path.display()
             ),
             Self::StoreInUse { path, process } => f.write_str(&in_use(path, *process)),
